@@ -1,0 +1,1 @@
+"""The serverless system: controller, agents, pipelines, routing, mode switch."""

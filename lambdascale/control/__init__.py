@@ -1,0 +1,1 @@
+"""Typed, authenticated control streams between controller and agents."""

@@ -1,0 +1,1 @@
+"""Executing parts of a model."""

@@ -1,0 +1,36 @@
+"""Every error a user of λScale can meet, each one clear line that says what to do next.
+
+The command line prints the message of a `LambdaScaleError` and exits non-zero; anything else is a bug.
+"""
+
+
+class LambdaScaleError(Exception):
+    """The root of all named errors."""
+
+
+class ConfigError(LambdaScaleError):
+    """A value given by the user cannot work; names the field, the value and what to do."""
+
+
+class ModelError(LambdaScaleError):
+    """A model cannot be found, read or executed."""
+
+
+class PeerGoneError(LambdaScaleError):
+    """The other end of a link or of a control connection is gone."""
+
+    def __init__(self, peer: int, why: str = "connection closed") -> None:
+        super().__init__(f"node {peer} is gone: {why}")
+        self.peer = peer
+
+
+class AuthError(LambdaScaleError):
+    """The other end does not know this cluster's secret."""
+
+
+class DeadlineError(LambdaScaleError):
+    """Something did not happen in time; names what was awaited."""
+
+
+class CorruptBlockError(LambdaScaleError):
+    """A block failed its checksum more often than a retry can explain."""

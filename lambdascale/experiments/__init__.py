@@ -1,0 +1,1 @@
+"""Runs that leave tidy results behind."""

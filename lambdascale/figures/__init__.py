@@ -1,0 +1,1 @@
+"""One small draw function per figure."""

@@ -1,0 +1,1 @@
+"""Models as values and bytes: shape, packed image, transfer blocks, checkpoints, catalogue."""

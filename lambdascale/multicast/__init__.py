@@ -1,0 +1,1 @@
+"""Multicast schedules as pure functions (paper.md c)."""

@@ -1,0 +1,58 @@
+"""What a multicast is: who sends which block to whom, and in which tick (paper.md c.4–c.5).
+
+Pure values. A schedule knows nodes and blocks, never sockets or buffers. Ticks count from 1; nodes and
+blocks from 0; the sources are nodes 0 … num_sources − 1.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lambdascale.errors import ConfigError
+
+
+class Transfer(NamedTuple):
+    """Block `block` travels from `src` to `dst` during `tick`."""
+
+    tick: int
+    src: int
+    dst: int
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A complete plan: `transfers` in tick order, and the sub-groups (source first) it was made of."""
+
+    algorithm: str
+    num_nodes: int
+    num_sources: int
+    num_blocks: int
+    subgroups: tuple[tuple[int, ...], ...]
+    transfers: tuple[Transfer, ...]
+
+    @property
+    def num_ticks(self) -> int:
+        return max((t.tick for t in self.transfers), default=0)
+
+    def sends_of(self, node: int) -> tuple[Transfer, ...]:
+        """What `node` sends, in order."""
+        return tuple(t for t in self.transfers if t.src == node)
+
+    def receives_of(self, node: int) -> tuple[Transfer, ...]:
+        """What `node` receives, in order."""
+        return tuple(t for t in self.transfers if t.dst == node)
+
+
+def check_request(num_nodes: int, num_sources: int, num_blocks: int) -> None:
+    """Raise ConfigError unless k sources can serve N − k destinations with b blocks."""
+    if num_nodes < 2:
+        raise ConfigError(f"nodes is {num_nodes}; a scale-out needs at least 2")
+    if not 1 <= num_sources < num_nodes:
+        raise ConfigError(
+            f"sources is {num_sources}; it must be at least 1 and less than nodes ({num_nodes})"
+        )
+    if num_blocks < num_sources:
+        raise ConfigError(
+            f"blocks is {num_blocks}; use at least one per source ({num_sources}) so that the "
+            "sub-groups can start with different blocks"
+        )

@@ -1,0 +1,1 @@
+"""Execution pipelines as pure functions (paper.md c.6)."""

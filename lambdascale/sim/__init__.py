@@ -1,0 +1,1 @@
+"""The second clock: a virtual-time loop and simulated leaves."""

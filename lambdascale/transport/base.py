@@ -1,0 +1,96 @@
+"""The transport: one-sided writes between registered regions, each with a notification.
+
+Bodies: `shm` (same host), `tcp`; the simulated one lives in `sim`. One conformance test holds for all.
+The model follows RDMA WRITE with immediate: the receiver's processor takes no part in placing the bytes.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+
+class Lane(IntEnum):
+    """Which queue a link uses: bulk for blocks, express for activations and tags, which do not wait for blocks."""
+
+    BULK = 0
+    EXPRESS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A peer's write of `nbytes` at `offset` of our region `region` is complete and visible; `tag` is the peer's."""
+
+    peer: int
+    tag: int
+    region: int
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLost:
+    """A peer that had connected to us is gone; nothing more will arrive from it on that link."""
+
+    peer: int
+    lane: Lane
+
+
+class Region(Protocol):
+    """Registered memory that peers may write, known to them by `key`.
+
+    The transport owns the memory until it is closed. `view` is writable and stable: engines alias it.
+    """
+
+    @property
+    def key(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def view(self) -> memoryview: ...
+    async def checksum(self, offset: int, nbytes: int) -> int:
+        """Return the 64-bit checksum of a range without blocking the event loop."""
+        ...
+
+
+class Link(Protocol):
+    """A connection to one peer. Writes on one link are delivered in the order they were posted."""
+
+    @property
+    def peer(self) -> int: ...
+    async def write(
+        self, source: Region, offset: int, nbytes: int, target: int, target_offset: int, tag: int
+    ) -> None:
+        """Write bytes [offset, offset + nbytes) of `source` into the peer's region `target` at `target_offset`.
+
+        Returns when the peer has them and its notice is queued; until then the source range must not
+        change. A length of 0 only notifies (`tag` is an unsigned 32-bit number). Several writes may be
+        in flight. Raises PeerGoneError within a second of the peer's death, and ConfigError if a range
+        does not lie inside its region.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Transport(Protocol):
+    """One node's end of the data plane. `node` is its name, `address` what peers pass to `connect`."""
+
+    @property
+    def node(self) -> int: ...
+    @property
+    def address(self) -> str: ...
+    async def register(self, key: int, nbytes: int) -> Region:
+        """Allocate, touch and register memory under `key`; peers that connect may write it."""
+        ...
+
+    async def connect(self, peer: int, address: str, lane: Lane) -> Link:
+        """Open a link to `peer`; raises PeerGoneError if nobody answers, AuthError on a wrong secret."""
+        ...
+
+    async def receive(self) -> Notice | PeerLost:
+        """Return the next notice from any peer (one consumer at a time)."""
+        ...
+
+    async def close(self) -> None:
+        """Close all links and release all regions, threads and descriptors; pending writes fail."""
+        ...

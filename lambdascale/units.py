@@ -1,0 +1,17 @@
+"""Unit conversions at the edges; inside the library everything is seconds, bytes and bytes/second."""
+
+MIB = 1 << 20
+
+
+def gbps(gigabits_per_second: float) -> float:
+    """Convert a link rate in Gbit/s to bytes/s.
+
+    >>> gbps(1)
+    125000000.0
+    """
+    return gigabits_per_second * 1e9 / 8
+
+
+def milliseconds(seconds: float) -> float:
+    """Convert seconds to milliseconds."""
+    return seconds * 1e3
