@@ -1,4 +1,4 @@
-"""The engine: runs a contiguous range of a model's parts for a batch of sequence chunks.
+"""The engine: runs a contiguous range of a model's parts for a batch of chunks.
 
 Bodies: torch on CPU or CUDA (`engine.torch_engine`); the symbolic one lives in `sim`. `prepare` happens
 before any byte of the model arrives: tensors alias the image region, so arrival attaches nothing, and
@@ -22,7 +22,7 @@ Rows = npt.NDArray[np.uint8]  # [rows, bytes per row]
 
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
-    """What `prepare` allocates for: `max_slots` sequences of at most `max_length` tokens, `max_step_tokens` a step."""
+    """What `prepare` allocates for: sequences, tokens per sequence, tokens per step."""
 
     max_slots: int
     max_length: int
@@ -31,7 +31,10 @@ class EngineLimits:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Positions [start, start + length) of the sequence in KV slot `slot`; `emit` if its last row is wanted."""
+    """Positions [start, start + length) of the sequence in KV slot `slot`.
+
+    `emit` says that the row of its last position is wanted from the last part.
+    """
 
     slot: int
     start: int
@@ -85,12 +88,17 @@ class Engine(Protocol):
         """How many steps took longer than the emulated device's floor (0 when none is imposed)."""
         ...
 
-    async def prepare(self, layout: ImageLayout, config: str, image: Region, limits: EngineLimits) -> None:
-        """Build the model over `image` and allocate KV; `config` is the Hugging Face configuration as JSON."""
+    async def prepare(
+        self, layout: ImageLayout, config: str, image: Region, limits: EngineLimits
+    ) -> None:
+        """Build the model over `image` and allocate KV.
+
+        `config` is the Hugging Face configuration (config.json) as text.
+        """
         ...
 
     async def forward(self, step: Step) -> Rows:
-        """Return one row per position, or, if step.stop is the number of parts, one row per emitting chunk."""
+        """Return one row per position, or, after the last part, one row per emitting chunk."""
         ...
 
     async def sample(self, rows: Rows, picks: Sequence[Pick]) -> list[int]:

@@ -1,20 +1,21 @@
 """The cost model of one device: how long a step takes, as a pure function (paper.md h.5).
 
-The simulated engine waits this long; the real engine, when a floor is imposed, sleeps the remainder, so
-several emulated devices share a few cores honestly. One model, two uses.
+The simulated engine waits this long; the real engine, when a floor is imposed, sleeps the remainder,
+so several emulated devices share a few cores honestly. One model, two uses.
 """
 
 from dataclasses import dataclass
 
 from lambdascale.errors import ConfigError
-from lambdascale.model.layout import ImageLayout
+from lambdascale.model.layout import DTYPE_BYTES, ImageLayout
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceModel:
-    """A roofline with a launch cost: seconds = launch_s + max(bytes ÷ bandwidth, FLOPs ÷ rate).
+    """A roofline with a launch cost: seconds = launch_s + max(bytes ÷ bandwidth, FLOPs ÷ flops).
 
-    `bandwidth` in bytes/s, `flops` in FLOP/s; a matrix weight costs 2 FLOPs per token.
+    `bandwidth` in bytes/s, `flops` in FLOP/s; a matrix weight costs 2 FLOPs per token. The embedding
+    is a look-up when it is part 0; as a tied output head it is read in full, once per `sample`.
     """
 
     bandwidth: float
@@ -25,15 +26,18 @@ class DeviceModel:
         if self.bandwidth <= 0 or self.flops <= 0 or self.launch_s < 0:
             raise ConfigError(f"{self} is impossible; rates must be positive, launch_s at least 0")
 
-    def step_s(self, weight_nbytes: int, num_weights: int, num_tokens: int) -> float:
-        """Seconds to push `num_tokens` through weights of the given size."""
-        compute = 2 * num_weights * num_tokens / self.flops
-        return self.launch_s + max(weight_nbytes / self.bandwidth, compute)
+    def forward_s(self, layout: ImageLayout, first: int, stop: int, num_tokens: int) -> float:
+        """Seconds to push `num_tokens` through parts [first, stop)."""
+        low = max(first, 1)
+        nbytes = layout.part_offsets[stop] - layout.part_offsets[low] if stop > low else 0
+        return self._seconds(nbytes, layout, num_tokens)
 
+    def sample_s(self, layout: ImageLayout, num_rows: int) -> float:
+        """Seconds to turn `num_rows` final rows into tokens."""
+        return self._seconds(layout.part_nbytes(0), layout, num_rows) if layout.tied else 0.0
 
-def range_nbytes(layout: ImageLayout, first: int, stop: int) -> int:
-    """Bytes of weights that a step over parts [first, stop) reads.
-
-    The embedding is a look-up when it is part 0, and is read in full once, as the output head, by `sample`.
-    """
-    return layout.part_offsets[stop] - layout.part_offsets[max(first, 1)] if stop > 1 else 0
+    def _seconds(self, nbytes: int, layout: ImageLayout, num_tokens: int) -> float:
+        num_weights = nbytes // DTYPE_BYTES[layout.dtype]
+        return self.launch_s + max(
+            nbytes / self.bandwidth, 2 * num_weights * num_tokens / self.flops
+        )

@@ -10,7 +10,10 @@ from typing import Protocol
 
 
 class Lane(IntEnum):
-    """Which queue a link uses: bulk for blocks, express for activations and tags, which do not wait for blocks."""
+    """Which queue a link uses.
+
+    BULK carries blocks; EXPRESS carries activations and tags, which do not wait behind blocks.
+    """
 
     BULK = 0
     EXPRESS = 1
@@ -18,7 +21,10 @@ class Lane(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A peer's write of `nbytes` at `offset` of our region `region` is complete and visible; `tag` is the peer's."""
+    """A peer's write of `nbytes` at `offset` of our region `region` is complete and visible.
+
+    `tag` is the number the peer attached to it.
+    """
 
     peer: int
     tag: int
@@ -60,7 +66,7 @@ class Link(Protocol):
     async def write(
         self, source: Region, offset: int, nbytes: int, target: int, target_offset: int, tag: int
     ) -> None:
-        """Write bytes [offset, offset + nbytes) of `source` into the peer's region `target` at `target_offset`.
+        """Write bytes [offset, offset + nbytes) of `source` into the peer's region `target`.
 
         Returns when the peer has them and its notice is queued; until then the source range must not
         change. A length of 0 only notifies (`tag` is an unsigned 32-bit number). Several writes may be

@@ -20,7 +20,9 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if self.temperature < 0:
-            raise ConfigError(f"temperature is {self.temperature}; it must be 0 (greedy) or positive")
+            raise ConfigError(
+                f"temperature is {self.temperature}; it must be 0 (greedy) or positive"
+            )
         if self.top_k < 0:
             raise ConfigError(f"top_k is {self.top_k}; it must be 0 (off) or positive")
         if not 0 < self.top_p <= 1:
@@ -29,7 +31,10 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`prompt` token ids, at most `max_tokens` to generate, arriving `arrival_s` after the scale-out starts."""
+    """`prompt` token ids and at most `max_tokens` to generate.
+
+    `arrival_s` counts from the start of the scale-out.
+    """
 
     id: int
     prompt: tuple[int, ...]
