@@ -84,6 +84,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def steps(self) -> int:
+        """How many times `forward` has run."""
+        ...
+
+    @property
     def overruns(self) -> int:
         """How many steps took longer than the emulated device's floor (0 when none is imposed)."""
         ...

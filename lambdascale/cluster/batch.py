@@ -1,0 +1,105 @@
+"""Continuous batching, as plain state: which sequences run in a micro-batch and what its next step does.
+
+A sequence is its tokens (prompt and generated alike) and how many of them have KV entries. Everything
+pending is run: one token in decode, a chunk of the prompt in prefill, prompt and generated tokens again
+after a mode switch (KV recomputation). So prefill, decode and resumption are one case.
+"""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lambdascale.control.messages import Token
+from lambdascale.engine.base import Chunk, Pick
+from lambdascale.workload.request import Request
+
+
+@dataclass(slots=True)
+class Running:
+    """A request being served in KV slot `slot`; the first `computed` of `tokens` have KV entries."""
+
+    request: Request
+    tokens: list[int]
+    slot: int
+    computed: int = 0
+
+    @property
+    def num_pending(self) -> int:
+        return len(self.tokens) - self.computed
+
+    @property
+    def position(self) -> int:
+        """The number of the next output token, from 0."""
+        return len(self.tokens) - len(self.request.prompt)
+
+    @property
+    def finished(self) -> bool:
+        stopped = self.position > 0 and self.tokens[-1] in self.request.stop
+        return stopped or self.position >= self.request.max_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """One step of a micro-batch: its chunks, their token ids, and what to pick from the final rows."""
+
+    chunks: tuple[Chunk, ...]
+    tokens: tuple[int, ...]
+    picks: tuple[Pick, ...]
+
+
+class MicroBatch:
+    """Sequences that step together in the KV slots `slots`."""
+
+    def __init__(self, slots: range) -> None:
+        self._free = list(slots)
+        self._running: dict[int, Running] = {}
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    @property
+    def full(self) -> bool:
+        return not self._free
+
+    @property
+    def requests(self) -> tuple[int, ...]:
+        """Ids of the requests that are not finished, oldest first."""
+        return tuple(r.request.id for r in self._running.values())
+
+    def admit(self, request: Request, generated: Sequence[int]) -> None:
+        """Take in a request that already has `generated` tokens; needs a free slot."""
+        slot = heapq.heappop(self._free)
+        self._running[slot] = Running(request, [*request.prompt, *generated], slot)
+
+    def compose(self, budget: int) -> Composed:
+        """Return the next step: sequences with least pending first, at most `budget` tokens in all."""
+        chunks, tokens, picks = [], [], []
+        for run in sorted(self._running.values(), key=lambda r: r.num_pending):
+            length = min(run.num_pending, budget)
+            if length == 0:
+                break
+            budget -= length
+            emit = length == run.num_pending
+            chunks.append(Chunk(run.slot, run.computed, length, emit))
+            tokens.extend(run.tokens[run.computed : run.computed + length])
+            if emit:
+                picks.append(Pick(run.request.id, run.position, run.request.sampling))
+        return Composed(tuple(chunks), tuple(tokens), tuple(picks))
+
+    def commit(self, step: Composed, ids: Sequence[int]) -> tuple[Token, ...]:
+        """Record what a step produced, free the slots of finished requests, return the new tokens."""
+        produced = []
+        sampled = iter(ids)
+        for chunk in step.chunks:
+            run = self._running[chunk.slot]
+            run.computed += chunk.length
+            if chunk.emit:
+                run.tokens.append(next(sampled))
+                produced.append(self._emitted(run))
+        return tuple(produced)
+
+    def _emitted(self, run: Running) -> Token:
+        if run.finished:
+            del self._running[run.slot]
+            heapq.heappush(self._free, run.slot)
+        return Token(run.request.id, run.position - 1, run.tokens[-1], run.finished)

@@ -1,0 +1,58 @@
+"""The part of an execution pipeline that every stage plays: run my range, hand the rows on.
+
+Stages are stateless but for their KV: each activation carries its pipeline's stages, so a stage needs
+no set-up before the first micro-batch reaches it. The controller is not on this path.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from lambdascale.cluster.activation import Activation, put, take
+from lambdascale.cluster.links import Links
+from lambdascale.cluster.tags import INBOX, Kind, tag
+from lambdascale.engine.base import Engine, Rows, Step
+from lambdascale.transport.base import Lane, Notice, Region
+
+Home = Callable[[Activation, Rows], None]
+
+
+class Relay:
+    """Receives activations from the inbox, runs this node's range, sends on; final rows go `home`."""
+
+    def __init__(
+        self, node: int, engine: Engine, inbox: Region, outbox: Region, slot: int, links: Links
+    ) -> None:
+        self._node = node
+        self._engine = engine
+        self._inbox = inbox
+        self._outbox = outbox
+        self._slot = slot
+        self._links = links
+
+    async def received(self, notice: Notice, home: Home) -> None:
+        """Handle an activation that a peer wrote into our inbox."""
+        slot = self._inbox.view[notice.offset : notice.offset + notice.nbytes]
+        await self._enter(*take(slot), home)
+
+    async def send_on(self, activation: Activation, rows: Rows, home: Home) -> None:
+        """Bring `rows` to stage `activation.hop`, or home after the last one."""
+        stages = activation.stages
+        target = stages[activation.hop % len(stages)].node
+        if target == self._node:
+            await self._enter(activation, rows, home)
+            return
+        offset = activation.lane * self._slot
+        nbytes = put(self._outbox.view[offset : offset + self._slot], activation, rows)
+        link = await self._links.get(target, Lane.EXPRESS)
+        notice = tag(Kind.ACTIVATION, activation.lane)
+        await link.write(self._outbox, offset, nbytes, INBOX, offset, notice)
+
+    async def _enter(self, activation: Activation, rows: Rows, home: Home) -> None:
+        if activation.hop == len(activation.stages):
+            home(activation, rows)
+            return
+        stage = activation.stages[activation.hop]
+        step = Step(stage.first, stage.stop, activation.chunks, rows=rows)
+        out = await self._engine.forward(step)
+        onward = replace(activation, hop=activation.hop + 1, row_nbytes=out.shape[1])
+        await self.send_on(onward, out, home)
