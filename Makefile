@@ -1,0 +1,74 @@
+# λScale: every path through the artifact, from a bare checkout (Python 3.11 or newer, and make).
+#
+# The environment is .venv, with the versions of artifact/constraints.txt. Choices, all optional:
+#   PYTHON=python3.12   the Python that makes .venv
+#   TORCH=system        use the torch that PYTHON already has, instead of installing one
+#   TORCH=2.9.1         install that version of torch instead of the pinned one
+# The choice of torch is remembered in .venv until `make clean`.
+
+PYTHON ?= python3
+TORCH ?= $(shell cat .venv/torch 2>/dev/null || echo pinned)
+
+VENV_PYTHON := .venv/bin/python
+CREATED = .venv/.created-$(TORCH)
+INSTALLED = .venv/.installed-$(TORCH)
+PIP_INSTALL = $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check -c .venv/constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup model check format test kick-the-tires reproduce bench lab clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
+
+setup: model ## Make the environment and fetch the model (about two minutes)
+
+model: $(INSTALLED)
+	@$(VENV_PYTHON) -m lambdascale fetch --model smollm2-135m
+
+check: $(INSTALLED) ## Check format, lint (notebooks included) and types
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+format: $(INSTALLED) ## Format the code and apply the lint fixes that are safe
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+test: setup ## Run every test, notebooks included (up to eight minutes)
+	$(VENV_PYTHON) -m pytest tests notebooks --nbval-lax --nbval-current-env
+
+kick-the-tires: setup ## Run the notebooks at their quick defaults and print expected against obtained
+	$(VENV_PYTHON) -m lambdascale.experiments.reproduce
+
+reproduce: kick-the-tires ## Run all that this machine can (for now the quick profile)
+
+bench: setup ## Measure multicast and batching as ratios against memcpy and transformers
+	$(VENV_PYTHON) -m lambdascale.experiments.bench
+
+lab: setup ## Open the notebooks in JupyterLab
+	.venv/bin/jupyter lab notebooks
+
+clean: ## Remove the environment and the caches; results/ stays
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find lambdascale tests notebooks -name __pycache__ -prune -exec rm -rf {} +
+
+$(CREATED):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "$(PYTHON) is missing or older than 3.11; name a newer one: make PYTHON=/path/to/python3.12 setup" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) has no venv module; install it (Debian, Ubuntu: apt install python3-venv) and try again" >&2; exit 1; }
+	@rm -rf .venv
+	@$(PYTHON) -m venv $(if $(filter system,$(TORCH)),--system-site-packages) .venv
+	@$(if $(filter system,$(TORCH)),$(VENV_PYTHON) -c 'import torch' 2>/dev/null || \
+	  { rm -rf .venv; echo "$(PYTHON) has no torch to share; install it there or leave out TORCH=system" >&2; exit 1; })
+	@echo $(TORCH) > .venv/torch
+	@touch $@
+
+$(INSTALLED): pyproject.toml artifact/constraints.txt | $(CREATED)
+	@echo "Installing into .venv (about a minute, 1.8 GB with a CPU build of torch)"
+	@sed '$(if $(filter system,$(TORCH)),/^torch==/d,$(if $(filter-out pinned,$(TORCH)),s/^torch==.*/torch==$(TORCH)/))' \
+	  artifact/constraints.txt > .venv/constraints.txt
+	@$(PIP_INSTALL) setuptools
+	@$(PIP_INSTALL) --no-build-isolation -e '.[dev]'
+	@touch $@
