@@ -34,3 +34,7 @@ class DeadlineError(LambdaScaleError):
 
 class CorruptBlockError(LambdaScaleError):
     """A block failed its checksum more often than a retry can explain."""
+
+
+class ScheduleError(LambdaScaleError):
+    """A multicast schedule breaks one of its rules; names the transfer and the rule."""
