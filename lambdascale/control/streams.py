@@ -1,0 +1,130 @@
+"""Control over authenticated asyncio streams: msgpack frames, length first, both ends proving the secret."""
+
+import asyncio
+import contextlib
+import struct
+
+from lambdascale.clock import deadline
+from lambdascale.control.base import Channel, Listener
+from lambdascale.control.messages import Message, decode, encode
+from lambdascale.errors import AuthError, DeadlineError, PeerGoneError
+from lambdascale.transport import auth
+
+CONTROLLER = -1
+MAX_FRAME = 64 << 20  # bytes; a layout of a few thousand tensors is well under 1 MiB
+HANDSHAKE_S = 10.0
+_LENGTH = struct.Struct("<I")
+_NODE = struct.Struct("<i")
+
+
+class StreamChannel:
+    """A `Channel` over one TCP connection; created by `StreamControl` after the handshake."""
+
+    def __init__(
+        self, peer: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.peer = peer
+        self._reader = reader
+        self._writer = writer
+
+    def send(self, message: Message) -> None:
+        if self._writer.is_closing():
+            raise PeerGoneError(self.peer)
+        data = encode(message)
+        self._writer.write(_LENGTH.pack(len(data)) + data)
+
+    async def receive(self) -> Message:
+        try:
+            (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
+            if length > MAX_FRAME:
+                raise PeerGoneError(self.peer, f"sent a frame of {length} bytes")
+            return decode(await self._reader.readexactly(length))
+        except (asyncio.IncompleteReadError, OSError) as error:
+            raise PeerGoneError(self.peer) from error
+
+    async def close(self) -> None:
+        self._writer.close()
+        with contextlib.suppress(OSError):  # the peer may have closed first
+            await self._writer.wait_closed()
+
+
+class StreamListener:
+    """Accepts channels; strangers that fail the handshake are dropped and never reach `accept`."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self._channels: asyncio.Queue[StreamChannel] = asyncio.Queue()
+        self._server: asyncio.Server | None = None
+        self.address = ""
+
+    async def open(self, host: str) -> None:
+        self._server = await asyncio.start_server(self._greet, host, 0)
+        name = self._server.sockets[0].getsockname()
+        self.address = f"{name[0]}:{name[1]}"
+
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with deadline(HANDSHAKE_S, "the handshake of an agent"):
+                node = await _welcome(reader, writer, self._secret)
+        except (AuthError, DeadlineError, asyncio.IncompleteReadError, OSError):
+            writer.close()
+            return
+        self._channels.put_nowait(StreamChannel(node, reader, writer))
+
+    async def accept(self) -> Channel:
+        return await self._channels.get()
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+
+class StreamControl:
+    """The `Control` of real runs; `secret` is the cluster's."""
+
+    def __init__(self, secret: bytes, host: str = "127.0.0.1") -> None:
+        self._secret = secret
+        self._host = host
+
+    async def listen(self) -> Listener:
+        listener = StreamListener(self._secret)
+        await listener.open(self._host)
+        return listener
+
+    async def connect(self, address: str, node: int) -> Channel:
+        host, _, port = address.rpartition(":")
+        try:
+            async with deadline(HANDSHAKE_S, f"the handshake with the controller at {address}"):
+                reader, writer = await asyncio.open_connection(host, int(port))
+                await _introduce(reader, writer, self._secret, node)
+        except OSError as error:
+            raise PeerGoneError(CONTROLLER, f"nobody answers at {address}") from error
+        except asyncio.IncompleteReadError as error:
+            raise AuthError(f"the controller at {address} refused our secret") from error
+        return StreamChannel(CONTROLLER, reader, writer)
+
+
+async def _welcome(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, secret: bytes
+) -> int:
+    """The listening side: challenge, check the proof, prove ourselves; return the agent's node."""
+    challenge = auth.nonce()
+    writer.write(challenge)
+    theirs = await reader.readexactly(auth.NONCE_BYTES)
+    name = await reader.readexactly(_NODE.size)
+    auth.check(secret, challenge, theirs, b"agent" + name, await reader.readexactly(auth.PROOF_BYTES))
+    writer.write(auth.prove(secret, theirs, challenge, b"controller"))
+    await writer.drain()
+    node: int = _NODE.unpack(name)[0]
+    return node
+
+
+async def _introduce(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, secret: bytes, node: int
+) -> None:
+    """The connecting side of `_welcome`."""
+    challenge = await reader.readexactly(auth.NONCE_BYTES)
+    ours, name = auth.nonce(), _NODE.pack(node)
+    writer.write(ours + name + auth.prove(secret, challenge, ours, b"agent" + name))
+    proof = await reader.readexactly(auth.PROOF_BYTES)
+    auth.check(secret, ours, challenge, b"controller", proof)

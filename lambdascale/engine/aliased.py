@@ -1,0 +1,102 @@
+"""A `transformers` model whose parameters are views of a packed image, built before its bytes arrive.
+
+The modules are made on the meta device, then every parameter becomes a zero-copy view of the image: a
+byte that lands in the region is in the model. Also the rotary tables, which no checkpoint carries.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from lambdascale.engine import attention
+from lambdascale.errors import ModelError
+from lambdascale.model.layout import ImageLayout, TensorSpec
+
+_STATIC_ROPE = ("default", "linear", "llama3", "yarn")  # frequencies that no length changes
+
+
+@dataclass(frozen=True, slots=True)
+class AliasedModel:
+    """The parts of a causal language model, in the order of execution; `cos`, `sin` per position."""
+
+    embedding: nn.Module
+    layers: tuple[nn.Module, ...]
+    norm: nn.Module
+    head: nn.Module
+    cos: Tensor
+    sin: Tensor
+    dtype: torch.dtype
+    hidden: int
+    vocabulary: int
+    kv_heads: int
+    head_dim: int
+
+
+def build(layout: ImageLayout, config_text: str, image: memoryview, max_length: int) -> AliasedModel:
+    """Build the model of `config_text` over `image`, with rotary tables for `max_length` positions.
+
+    Raises ModelError if the image does not hold every parameter in the model's shape.
+    """
+    attention.register()
+    model = _skeleton(config_text)
+    dtype = getattr(torch, layout.dtype)
+    _alias(model, layout, _bytes(image), dtype)
+    config, decoder = model.config, model.model
+    cos, sin = _rotary(decoder.rotary_emb, config, max_length, dtype)
+    return AliasedModel(
+        embedding=decoder.embed_tokens,
+        layers=tuple(decoder.layers),
+        norm=decoder.norm,
+        head=model.lm_head,
+        cos=cos,
+        sin=sin,
+        dtype=dtype,
+        hidden=config.hidden_size,
+        vocabulary=config.vocab_size,
+        kv_heads=config.num_key_value_heads,
+        head_dim=decoder.layers[0].self_attn.head_dim,
+    )
+
+
+def _skeleton(config_text: str) -> Any:
+    config = AutoConfig.for_model(**json.loads(config_text))
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, attn_implementation=attention.RAGGED)
+    return model.eval().requires_grad_(False)
+
+
+def _bytes(image: memoryview) -> Tensor:
+    """The image as a tensor; numpy keeps the buffer exported, so the region cannot vanish under it."""
+    return torch.from_numpy(np.frombuffer(image, dtype=np.uint8))
+
+
+def _alias(model: Any, layout: ImageLayout, image: Tensor, dtype: torch.dtype) -> None:
+    state = {spec.name: _view(image, spec, dtype) for spec in layout.tensors}
+    if layout.tied:
+        state["lm_head.weight"] = state["model.embed_tokens.weight"]
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    held = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    wrong = sorted(name for name, _ in expected.items() ^ held.items())
+    if wrong:
+        raise ModelError(
+            f"image of {layout.model} and its config disagree on {wrong[0]}; pack the model again"
+        )
+    model.load_state_dict(state, assign=True)
+
+
+def _view(image: Tensor, spec: TensorSpec, dtype: torch.dtype) -> Tensor:
+    return image[spec.offset : spec.offset + spec.nbytes].view(dtype).view(spec.shape)
+
+
+def _rotary(rotary: Any, config: Any, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    kind = rotary.rope_type
+    if kind not in _STATIC_ROPE:
+        raise ModelError(f"rope_type {kind!r} changes with the length; supported: {_STATIC_ROPE}")
+    positions = torch.arange(length)[None]
+    cos, sin = type(rotary)(config)(torch.empty(0, dtype=dtype), positions)
+    return cos[0], sin[0]

@@ -1,0 +1,91 @@
+"""The real engine: `transformers` modules over a packed image, a ragged KV cache, one compute thread.
+
+All torch work of an engine runs in its own single thread in the order of the calls, so the event loop
+stays free and a cancelled caller leaves nothing half done. If a floor is imposed, the thread sleeps until
+the emulated device would be done; work that took longer is counted as an overrun.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+from lambdascale.engine.base import EngineLimits, Pick, Rows, Step
+from lambdascale.engine.device import DeviceModel
+from lambdascale.engine.runner import Runner
+from lambdascale.errors import ConfigError, ModelError
+from lambdascale.model.layout import ImageLayout
+from lambdascale.transport.base import Region
+
+T = TypeVar("T")
+
+
+class TorchEngine:
+    """Executes parts of one model on `device`; the contract is `engine.base.Engine`.
+
+    `floor` is the device to emulate, None to run as fast as this machine does.
+    """
+
+    def __init__(self, device: str = "cpu", floor: DeviceModel | None = None) -> None:
+        if device != "cpu":
+            raise ConfigError(f"device is {device!r}; this engine runs on 'cpu'")
+        self._floor = floor
+        self._overruns = 0
+        self._layout: ImageLayout | None = None
+        self._runner: Runner | None = None
+        self._thread = ThreadPoolExecutor(1, "engine", torch.set_num_threads, (1,))
+
+    @property
+    def row_nbytes(self) -> int:
+        return self._prepared().row_nbytes
+
+    @property
+    def final_row_nbytes(self) -> int:
+        return self._prepared().final_row_nbytes
+
+    @property
+    def overruns(self) -> int:
+        return self._overruns
+
+    async def prepare(
+        self, layout: ImageLayout, config: str, image: Region, limits: EngineLimits
+    ) -> None:
+        """Alias the model to `image` and allocate KV; the bytes of the image may arrive later.
+
+        Raises ModelError for a model it cannot run, ConfigError for impossible limits.
+        """
+        self._runner = await self._compute(lambda: Runner(layout, config, image.view, limits))
+        self._layout = layout
+
+    async def forward(self, step: Step) -> Rows:
+        """Run `step`; ConfigError if it exceeds the limits, ModelError if KV entries are missing."""
+        runner = self._prepared()
+        return await self._compute(lambda: self._paced(self._forward_s(step), runner.forward, step))
+
+    async def sample(self, rows: Rows, picks: Sequence[Pick]) -> list[int]:
+        """Choose one token per final row."""
+        runner, floor_s = self._prepared(), self._sample_s(len(picks))
+        return await self._compute(lambda: self._paced(floor_s, lambda: runner.sample(rows, picks)))
+
+    async def close(self) -> None:
+        """Finish what was called, let go of the image and end the compute thread."""
+        await self._compute(self._release)
+        self._thread.shutdown()
+
+    async def _compute(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _paced(self, floor_s: float, work: Callable[[], T]) -> T:
+        """Do `work` in no less than `floor_s` seconds."""
+        started = time.perf_counter()
+        result = work()
+        remainder_s = started + floor_s - time.perf_counter()
+        if remainder_s > 0:
+            time.sleep(remainder_s)
+        elif self._floor is not None:
+            self._overruns += 1
+        return result
+

@@ -1,0 +1,128 @@
+"""The look of every figure, set once: seaborn's white grid, a colour-blind palette, fonts that survive
+a column of print, and the stamp that says where the numbers come from.
+
+Figures are plain objects: no pyplot, no global state, no display; in a notebook the last line of a cell
+shows them. Saving the same figure twice writes the same bytes.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from io import BytesIO
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas import DataFrame
+
+from lambdascale.errors import ConfigError
+
+PROVENANCE_COLORS = {"measured": "#029e73", "emulated": "#de8f05", "simulated": "#cc78bc"}
+KIND_COLORS = {"pipeline": "#de8f05", "replica": "#0173b2"}  # who serves: the same in every figure
+REFERENCE_COLOR = "0.35"
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_STAMP_INCHES = 0.22
+_RC: dict[str, object] = {
+    **sns.axes_style("whitegrid"),
+    **sns.plotting_context("notebook", font_scale=0.95),
+    "axes.edgecolor": "0.4",
+    "axes.titlelocation": "left",
+    "axes.titlesize": "medium",
+    "figure.dpi": 110,
+    "figure.titlesize": "large",
+    "figure.titleweight": "bold",
+    "font.family": ["DejaVu Sans"],  # matplotlib carries it: the same glyphs on every machine
+    "grid.color": "0.9",
+    "hatch.linewidth": 0.6,
+    "pdf.fonttype": 42,
+}
+
+
+class Sheet(Figure):
+    """A figure that a notebook shows without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = BytesIO()
+        self.savefig(buffer, format="png", metadata={"Software": None})
+        return buffer.getvalue()
+
+
+def styled(draw: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Run `draw` under the project's style, and leave the caller's own settings alone."""
+
+    @wraps(draw)
+    def inner(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with mpl.rc_context(_RC):
+            return draw(*args, **kwargs)
+
+    return inner
+
+
+def panels(
+    title: str, heights: Sequence[float], provenance: Sequence[str]
+) -> tuple[Sheet, list[Axes]]:
+    """Return a stamped figure with one panel per height (inches), stacked, sharing the x axis."""
+    chrome = 1.1
+    sheet = Sheet(figsize=(8.0, sum(heights) + chrome), layout="constrained")
+    axes = sheet.subplots(
+        len(heights), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": list(heights)}
+    )
+    sheet.suptitle(title, x=0.01, ha="left")
+    stamp(sheet, provenance)
+    return sheet, list(axes[:, 0])
+
+
+def stamp(sheet: Figure, provenance: Sequence[str]) -> None:
+    """Write in the lower right corner whether the numbers were measured, emulated or simulated."""
+    for name in provenance:
+        if name not in PROVENANCE_COLORS:
+            raise ConfigError(f"provenance is {name!r}; use one of {', '.join(PROVENANCE_COLORS)}")
+    if not provenance:
+        raise ConfigError("provenance is empty; a figure says where its numbers come from")
+    strip = _STAMP_INCHES / sheet.get_figheight()
+    engine = sheet.get_layout_engine()
+    if engine is not None:
+        engine.set(rect=(0, strip, 1, 1 - strip))
+    color = PROVENANCE_COLORS[provenance[0]] if len(provenance) == 1 else REFERENCE_COLOR
+    sheet.text(
+        0.995, strip / 2, " + ".join(provenance), ha="right", va="center", fontsize="small",
+        color="white", weight="bold", gid="provenance",
+        bbox={"boxstyle": "round,pad=0.25", "facecolor": color, "edgecolor": "none"},
+    )  # fmt: skip
+
+
+def legend_beside(axes: Axes, handles: Sequence[object] | None = None, title: str = "") -> None:
+    """Put the legend to the right of the panel, where it hides no data."""
+    found = axes.get_legend_handles_labels()[0] if handles is None else list(handles)
+    axes.legend(
+        handles=found, title=title or None, loc="upper left", bbox_to_anchor=(1.01, 1),
+        borderaxespad=0, frameon=False, alignment="left",
+    )  # fmt: skip
+
+
+def need(frame: DataFrame, name: str, columns: str) -> None:
+    """Raise ConfigError unless `frame` has rows and all the space-separated `columns`."""
+    missing = [column for column in columns.split() if column not in frame.columns]
+    if missing:
+        raise ConfigError(f"{name} has no column {', '.join(missing)}; it needs: {columns}")
+    if frame.empty:
+        raise ConfigError(f"{name} has no rows; run the experiment first")
+
+
+def labels(frame: DataFrame, column: str = "run") -> list[str]:
+    """Return the distinct values of `column` in the order they appear."""
+    return [str(value) for value in frame[column].unique()]
+
+
+def save(sheet: Figure, path: Path) -> list[Path]:
+    """Write `path`.png and `path`.pdf, without time stamps; return both paths."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    png, pdf = path.with_name(path.name + ".png"), path.with_name(path.name + ".pdf")
+    with mpl.rc_context(_RC):
+        sheet.savefig(png, metadata={"Software": None})
+        sheet.savefig(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    return [png, pdf]
