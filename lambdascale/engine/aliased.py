@@ -37,7 +37,9 @@ class AliasedModel:
     head_dim: int
 
 
-def build(layout: ImageLayout, config_text: str, image: memoryview, max_length: int) -> AliasedModel:
+def build(
+    layout: ImageLayout, config_text: str, image: memoryview, max_length: int
+) -> AliasedModel:
     """Build the model of `config_text` over `image`, with rotary tables for `max_length` positions.
 
     Raises ModelError if the image does not hold every parameter in the model's shape.

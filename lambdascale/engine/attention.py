@@ -39,6 +39,7 @@ def ragged_attention(
     scaling: float,
     dropout: float = 0.0,
     sliding_window: int | None = None,
+    **unused: object,
 ) -> tuple[Tensor, None]:
     """Store the step's keys and values, then attend: query [1, heads, T, dim] → [1, T, heads, dim]."""
     keys = ragged.cache.keys[module.layer_idx]

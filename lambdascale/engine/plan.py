@@ -133,7 +133,9 @@ class StepPlan:
 Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 
-def _decode(rows: Ints, slots: Ints, lengths: Ints, step: int, device: torch.device) -> Decode | None:
+def _decode(
+    rows: Ints, slots: Ints, lengths: Ints, step: int, device: torch.device
+) -> Decode | None:
     if not len(rows):
         return None
     low, high = int(slots.min()), int(slots.max()) + 1

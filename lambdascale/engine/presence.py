@@ -26,7 +26,9 @@ class Presence:
             raise ConfigError(f"parts [{step.first}, {step.stop}) are not among the {parts} parts")
         if not 0 < step.num_tokens <= self._limits.max_step_tokens:
             limit = self._limits.max_step_tokens
-            raise ConfigError(f"step has {step.num_tokens} tokens; give 1 to {limit} (max_step_tokens)")
+            raise ConfigError(
+                f"step has {step.num_tokens} tokens; give 1 to {limit} (max_step_tokens)"
+            )
         for chunk in step.chunks:
             self._check_chunk(chunk)
         slots = [chunk.slot for chunk in step.chunks]
@@ -50,7 +52,9 @@ class Presence:
             raise ConfigError(f"{chunk} is empty or starts before 0; give at least one position")
         if chunk.start + chunk.length > limits.max_length:
             end = chunk.start + chunk.length
-            raise ConfigError(f"sequence would have {end} tokens; max_length is {limits.max_length}")
+            raise ConfigError(
+                f"sequence would have {end} tokens; max_length is {limits.max_length}"
+            )
 
     def _check_present(self, step: Step) -> None:
         held = self._present[_layers(step)]

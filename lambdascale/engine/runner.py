@@ -63,10 +63,14 @@ class Runner:
     def _embed(self, step: Step) -> Tensor:
         tokens = torch.as_tensor(step.tokens or (), dtype=torch.long)
         if len(tokens) != step.num_tokens:
-            raise ConfigError(f"{len(tokens)} tokens for {step.num_tokens} positions; give one each")
+            raise ConfigError(
+                f"{len(tokens)} tokens for {step.num_tokens} positions; give one each"
+            )
         wrong = tokens[(tokens < 0) | (tokens >= self._model.vocabulary)]
         if len(wrong):
-            raise ConfigError(f"token {int(wrong[0])} is outside the vocabulary; check the tokenizer")
+            raise ConfigError(
+                f"token {int(wrong[0])} is outside the vocabulary; check the tokenizer"
+            )
         hidden: Tensor = self._model.embedding(tokens)
         return hidden
 

@@ -33,6 +33,7 @@ class TorchEngine:
         if device != "cpu":
             raise ConfigError(f"device is {device!r}; this engine runs on 'cpu'")
         self._floor = floor
+        self._steps = 0
         self._overruns = 0
         self._layout: ImageLayout | None = None
         self._runner: Runner | None = None
@@ -47,7 +48,12 @@ class TorchEngine:
         return self._prepared().final_row_nbytes
 
     @property
+    def steps(self) -> int:
+        return self._steps
+
+    @property
     def overruns(self) -> int:
+        """How many calls of `forward` or `sample` took longer than the floor."""
         return self._overruns
 
     async def prepare(
@@ -62,8 +68,10 @@ class TorchEngine:
 
     async def forward(self, step: Step) -> Rows:
         """Run `step`; ConfigError if it exceeds the limits, ModelError if KV entries are missing."""
-        runner = self._prepared()
-        return await self._compute(lambda: self._paced(self._forward_s(step), runner.forward, step))
+        runner, floor_s = self._prepared(), self._forward_s(step)
+        rows = await self._compute(lambda: self._paced(floor_s, lambda: runner.forward(step)))
+        self._steps += 1
+        return rows
 
     async def sample(self, rows: Rows, picks: Sequence[Pick]) -> list[int]:
         """Choose one token per final row."""
@@ -89,3 +97,20 @@ class TorchEngine:
             self._overruns += 1
         return result
 
+    def _forward_s(self, step: Step) -> float:
+        if self._floor is None or self._layout is None:
+            return 0.0
+        return self._floor.forward_s(self._layout, step.first, step.stop, step.num_tokens)
+
+    def _sample_s(self, num_rows: int) -> float:
+        if self._floor is None or self._layout is None:
+            return 0.0
+        return self._floor.sample_s(self._layout, num_rows)
+
+    def _prepared(self) -> Runner:
+        if self._runner is None:
+            raise ModelError("the engine has no model; prepare it first")
+        return self._runner
+
+    def _release(self) -> None:
+        self._runner = None
