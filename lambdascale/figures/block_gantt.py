@@ -36,20 +36,20 @@ def draw(blocks: DataFrame, nodes: DataFrame, pipelines: DataFrame, *, provenanc
     style.need(pipelines, "pipelines", "run kind node first stop formed_s dissolved_s")
     runs = style.labels(blocks)
     heights = [0.4 + 0.62 * int((nodes["run"] == run).sum()) for run in runs]
-    sheet, axes = style.panels("Nodes serve while their blocks arrive", heights, [provenance])
+    sheet, axes = style.panels(
+        "Block arrivals, and what each node serves as meanwhile", heights, [provenance]
+    )
     end_s = 1.12 * max(blocks["arrived_s"].max(), nodes["switched_s"].max())
     shades = Normalize(0, blocks["block"].max()), sns.color_palette("viridis", as_cmap=True)
     for panel, run in zip(axes, runs, strict=True):
         rows = _label_rows(panel, nodes[nodes["run"] == run])
         _draw_blocks(panel, blocks[blocks["run"] == run], rows, shades)
         _draw_serving(panel, pipelines[pipelines["run"] == run], rows, end_s)
-        _draw_switches(panel, nodes[nodes["run"] == run], rows)
+        _draw_marks(panel, nodes[nodes["run"] == run], rows)
         panel.set(title=run, xlim=(0, end_s))
     axes[-1].set_xlabel("time since the scale-out started (s)")
     sheet.colorbar(ScalarMappable(*shades), ax=axes, label="block", shrink=0.7, pad=0.01)
-    axes[0].legend(
-        handles=_legend(), loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False
-    )
+    sheet.legend(handles=_legend(), loc="outside lower left", ncols=3, frameon=False)
     return sheet
 
 
@@ -94,8 +94,12 @@ def _draw_serving(panel: Axes, stages: DataFrame, rows: dict[int, int], end_s: f
             panel.text(*middle, text, ha="center", va="center", fontsize="x-small", clip_on=True)
 
 
-def _draw_switches(panel: Axes, nodes: DataFrame, rows: dict[int, int]) -> None:
-    switched = nodes.dropna(subset=["switched_s"])
+def _draw_marks(panel: Axes, nodes: DataFrame, rows: dict[int, int]) -> None:
+    for source in nodes.loc[nodes["role"] == "source", "node"]:
+        height = rows[source] + _BLOCK_LANE[0] + _BLOCK_LANE[1] / 2
+        panel.text(0.008, height, "holds every block", transform=panel.get_yaxis_transform(),
+                   va="center", fontsize="small", color=style.REFERENCE_COLOR)  # fmt: skip
+    switched = nodes[nodes["role"] == "destination"].dropna(subset=["switched_s"])
     heights = [rows[node] for node in switched["node"]]
     panel.plot(switched["switched_s"], heights, "k>", markersize=7, gid="switches")
 

@@ -24,7 +24,7 @@ def draw(frame: DataFrame) -> Figure:
     """
     style.need(frame, "frame", "system nodes blocks seconds one_copy_s provenance")
     sheet, (panel,) = style.panels(
-        "Multicast latency stays near the time of one copy",
+        "Multicast latency beside the time of one copy",
         [3.6],
         style.labels(frame, "provenance"),
     )
@@ -33,9 +33,7 @@ def draw(frame: DataFrame) -> Figure:
         one_copy.index, one_copy, ":", color=style.REFERENCE_COLOR, label="one copy at link rate"
     )
     _curves(panel, frame)
-    panel.set(
-        xlabel="nodes (sources included)", ylabel="latency until all nodes hold all blocks (s)"
-    )
+    panel.set(xlabel="nodes (sources included)", ylabel="time until every node has every block (s)")
     panel.set_ylim(bottom=0)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     style.legend_beside(panel)
@@ -48,11 +46,11 @@ def _curves(panel: Axes, frame: DataFrame) -> None:
     many_blocks = frame["blocks"].nunique() > 1
     for key, part in frame.groupby(["system", "blocks", "provenance"], sort=False):
         system, blocks, provenance = (str(value) for value in key)
-        median = part.groupby("nodes")["seconds"].agg(["median", "min", "max"])
+        spread = part.groupby("nodes")["seconds"].agg(["median", "min", "max"])
         panel.errorbar(
-            median.index,
-            median["median"],
-            yerr=[median["median"] - median["min"], median["max"] - median["median"]],
+            spread.index,
+            spread["median"],
+            yerr=[spread["median"] - spread["min"], spread["max"] - spread["median"]],
             color=colors[system],
             linestyle=_LINES[provenance],
             marker=_MARKERS[provenance],

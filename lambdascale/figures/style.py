@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from io import BytesIO
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from pandas import DataFrame
 
 from lambdascale.errors import ConfigError
@@ -26,7 +27,7 @@ REFERENCE_COLOR = "0.35"
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _STAMP_INCHES = 0.22
-_RC: dict[str, object] = {
+_RC: dict[Any, object] = {
     **sns.axes_style("whitegrid"),
     **sns.plotting_context("notebook", font_scale=0.95),
     "axes.edgecolor": "0.4",
@@ -66,8 +67,10 @@ def panels(
     title: str, heights: Sequence[float], provenance: Sequence[str]
 ) -> tuple[Sheet, list[Axes]]:
     """Return a stamped figure with one panel per height (inches), stacked, sharing the x axis."""
-    chrome = 1.1
-    sheet = Sheet(figsize=(8.0, sum(heights) + chrome), layout="constrained")
+    height = sum(heights) + 1.1
+    strip = _STAMP_INCHES / height
+    layout = ConstrainedLayoutEngine(rect=(0, strip, 1, 1 - strip))
+    sheet = Sheet(figsize=(8.0, height), layout=layout)
     axes = sheet.subplots(
         len(heights), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": list(heights)}
     )
@@ -83,13 +86,10 @@ def stamp(sheet: Figure, provenance: Sequence[str]) -> None:
             raise ConfigError(f"provenance is {name!r}; use one of {', '.join(PROVENANCE_COLORS)}")
     if not provenance:
         raise ConfigError("provenance is empty; a figure says where its numbers come from")
-    strip = _STAMP_INCHES / sheet.get_figheight()
-    engine = sheet.get_layout_engine()
-    if engine is not None:
-        engine.set(rect=(0, strip, 1, 1 - strip))
+    middle = _STAMP_INCHES / 2 / sheet.get_figheight()
     color = PROVENANCE_COLORS[provenance[0]] if len(provenance) == 1 else REFERENCE_COLOR
     sheet.text(
-        0.995, strip / 2, " + ".join(provenance), ha="right", va="center", fontsize="small",
+        0.995, middle, " + ".join(provenance), ha="right", va="center", fontsize="small",
         color="white", weight="bold", gid="provenance",
         bbox={"boxstyle": "round,pad=0.25", "facecolor": color, "edgecolor": "none"},
     )  # fmt: skip

@@ -3,6 +3,8 @@
 One panel per run with the same axes, so that the area lost while waiting for the load is seen.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -13,7 +15,7 @@ from lambdascale.errors import ConfigError
 from lambdascale.figures import style
 
 _COLUMNS = "run time_s kind"
-_NUM_BINS = 40
+_NUM_BINS = 60
 
 
 @style.styled
@@ -38,8 +40,8 @@ def draw(tokens: DataFrame, *, provenance: str, bin_s: float | None = None) -> F
     return sheet
 
 
-def bin_edges(end_s: float, bin_s: float | None) -> npt.NDArray[np.float64]:
-    """Return edges from 0 past `end_s`; unless given, the width is the 1, 2 or 5 that makes about 40.
+def bin_edges(end_s: float, bin_s: float | None) -> npt.NDArray[np.floating[Any]]:
+    """Return edges from 0 past `end_s`; unless given, the width is the 1, 2 or 5 that makes at most about 60.
 
     >>> bin_edges(1.0, 0.5).tolist()
     [0.0, 0.5, 1.0, 1.5]
@@ -58,7 +60,7 @@ def _nice(width: float) -> float:
     )
 
 
-def _stack(panel: Axes, tokens: DataFrame, edges: npt.NDArray[np.float64]) -> None:
+def _stack(panel: Axes, tokens: DataFrame, edges: npt.NDArray[np.floating[Any]]) -> None:
     base = np.zeros(len(edges) - 1)
     for kind, color in reversed(style.KIND_COLORS.items()):
         counts, _ = np.histogram(tokens.loc[tokens["kind"] == kind, "time_s"], edges)
