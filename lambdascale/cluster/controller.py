@@ -47,7 +47,12 @@ class Controller:
     """Runs one scale-out; `log` shows what happens."""
 
     def __init__(
-        self, system: SystemSpec, scale: ScaleSpec, image: ImageSource, members: Members, log: RunLog
+        self,
+        system: SystemSpec,
+        scale: ScaleSpec,
+        image: ImageSource,
+        members: Members,
+        log: RunLog,
     ) -> None:
         self._system = system
         self._scale = scale

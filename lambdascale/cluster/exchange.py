@@ -24,7 +24,12 @@ class BlockExchange:
     """Which blocks are verified here, and what is to be done with them."""
 
     def __init__(
-        self, image: Region, outbox: Region, blocks: BlockMap, checksums: Sequence[int], links: Links
+        self,
+        image: Region,
+        outbox: Region,
+        blocks: BlockMap,
+        checksums: Sequence[int],
+        links: Links,
     ) -> None:
         self._image = image
         self._outbox = outbox

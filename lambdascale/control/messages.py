@@ -17,14 +17,14 @@ class Base(msgspec.Struct, frozen=True, tag=True):
     """The root of all messages; the class name travels as the tag."""
 
 
-class Hello(Base):
+class Hello(Base, frozen=True):
     """Agent → controller: I am up; peers reach my transport at `address`."""
 
     node: int
     address: str
 
 
-class Prepare(Base):
+class Prepare(Base, frozen=True):
     """Allocate and register everything for a model before any byte of it arrives.
 
     `load` says that this node is a source and reads the image from storage. `max_lanes` bounds the
@@ -40,13 +40,13 @@ class Prepare(Base):
     load: bool
 
 
-class Prepared(Base):
+class Prepared(Base, frozen=True):
     """Agent → controller: regions, engine and (on a source) weights are ready."""
 
     node: int
 
 
-class Connect(Base):
+class Connect(Base, frozen=True):
     """Learn all peers' addresses and open the links that will be needed."""
 
     addresses: dict[int, str]
@@ -54,13 +54,13 @@ class Connect(Base):
     express: tuple[int, ...]
 
 
-class Connected(Base):
+class Connected(Base, frozen=True):
     """Agent → controller: the links of `Connect` are open."""
 
     node: int
 
 
-class Multicast(Base):
+class Multicast(Base, frozen=True):
     """This node's own part of the plan, in order; `window` writes may be in flight.
 
     With `barrier`, the sends of a tick wait for the controller's `OpenTick`.
@@ -71,7 +71,7 @@ class Multicast(Base):
     barrier: bool
 
 
-class OpenTick(Base):
+class OpenTick(Base, frozen=True):
     """Barrier mode: the sends of `tick` may start."""
 
     tick: int
@@ -86,14 +86,14 @@ class Arrival(msgspec.Struct, frozen=True):
     verified_s: float
 
 
-class Coverage(Base):
+class Coverage(Base, frozen=True):
     """Agent → controller: blocks verified since the last report (coalesced)."""
 
     node: int
     arrivals: tuple[Arrival, ...]
 
 
-class CorruptBlock(Base):
+class CorruptBlock(Base, frozen=True):
     """Agent → controller: `block` from `src` failed its checksum and is being fetched again."""
 
     node: int
@@ -101,7 +101,7 @@ class CorruptBlock(Base):
     src: int
 
 
-class Form(Base):
+class Form(Base, frozen=True):
     """Become the head stage of an execution pipeline; one stage over all parts is a replica."""
 
     pipeline: int
@@ -109,7 +109,7 @@ class Form(Base):
     capacity: int
 
 
-class Submit(Base):
+class Submit(Base, frozen=True):
     """Serve `request`, continuing after `generated` tokens, on `pipeline` (sent to its head)."""
 
     pipeline: int
@@ -126,7 +126,7 @@ class Token(msgspec.Struct, frozen=True):
     last: bool
 
 
-class Tokens(Base):
+class Tokens(Base, frozen=True):
     """Head → controller: what one step produced, for the clients' streams."""
 
     pipeline: int
@@ -134,24 +134,24 @@ class Tokens(Base):
     tokens: tuple[Token, ...]
 
 
-class Dissolve(Base):
+class Dissolve(Base, frozen=True):
     """Stop `pipeline` at the next step boundary (sent to its head)."""
 
     pipeline: int
 
 
-class Dissolved(Base):
+class Dissolved(Base, frozen=True):
     """Head → controller: no step of `pipeline` is in flight any more; `unfinished` must move."""
 
     pipeline: int
     unfinished: tuple[int, ...]
 
 
-class Stop(Base):
+class Stop(Base, frozen=True):
     """Finish: close everything and leave."""
 
 
-class Report(Base):
+class Report(Base, frozen=True):
     """Agent → controller, in answer to Stop: steps run, and how many exceeded the device floor."""
 
     node: int
@@ -159,7 +159,7 @@ class Report(Base):
     overruns: int
 
 
-class Failed(Base):
+class Failed(Base, frozen=True):
     """Agent → controller: this agent cannot go on; `kind` is the error's class name."""
 
     node: int

@@ -112,7 +112,9 @@ async def _welcome(
     writer.write(challenge)
     theirs = await reader.readexactly(auth.NONCE_BYTES)
     name = await reader.readexactly(_NODE.size)
-    auth.check(secret, challenge, theirs, b"agent" + name, await reader.readexactly(auth.PROOF_BYTES))
+    auth.check(
+        secret, challenge, theirs, b"agent" + name, await reader.readexactly(auth.PROOF_BYTES)
+    )
     writer.write(auth.prove(secret, theirs, challenge, b"controller"))
     await writer.drain()
     node: int = _NODE.unpack(name)[0]

@@ -44,13 +44,15 @@ class LocalFleet:
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # an interrupt at the terminal is the driver's to handle
         )
-        self._listener = asyncio.ensure_future(self._listen(self._nursery))
+        nodes = {agent.node for agent in agents}
+        self._listener = asyncio.ensure_future(self._listen(self._nursery, nodes))
         for agent in agents:
             argument = assignment(agent, self._secret)
             request = {"node": agent.node, "entry": self._entry, "argument": argument}
             _stdin(self._nursery).write(json.dumps(request).encode() + b"\n")
 
-    async def _listen(self, nursery: asyncio.subprocess.Process) -> None:
+    async def _listen(self, nursery: asyncio.subprocess.Process, alive: set[int]) -> None:
+        """Follow births and deaths; when the nursery itself ends, so have all its children."""
         if nursery.stdout is None:
             raise ConfigError("the nursery has no output pipe")
         async for line in nursery.stdout:
@@ -59,7 +61,10 @@ class LocalFleet:
                 self._pids[message["started"]] = message["pid"]
             else:
                 self._pids.pop(message["ended"], None)
+                alive.discard(message["ended"])
                 self._ended.put_nowait(message["ended"])
+        for node in sorted(alive):
+            self._ended.put_nowait(node)
 
     async def died(self) -> int:
         return await self._ended.get()

@@ -30,15 +30,17 @@ def main(preload: list[str]) -> None:
     selector = selectors.DefaultSelector()
     selector.register(sys.stdin.buffer, selectors.EVENT_READ)
     children: dict[int, tuple[int, int]] = {}  # pidfd → (pid, node)
+    unread = b""
     while True:
         for key, _ in selector.select():
             if key.fileobj is sys.stdin.buffer:
-                line = os.read(0, 1 << 16)
-                if not line:
+                data = os.read(0, 1 << 16)
+                if not data:
                     _end(children)
                     return
-                for request in line.splitlines():
-                    _fork(json.loads(request), selector, children)
+                *lines, unread = (unread + data).split(b"\n")
+                for line in lines:
+                    _fork(json.loads(line), selector, children)
             else:
                 selector.unregister(key.fileobj)
                 _bury(key.fd, children)

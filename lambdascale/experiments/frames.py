@@ -1,0 +1,118 @@
+"""The records of a run as tidy tables: the columns of every CSV and figure (METHODOLOGY.md)."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import groupby, pairwise
+
+import pandas as pd
+
+from lambdascale.cluster.records import (
+    BlockRecord,
+    NodeRecord,
+    PhaseRecord,
+    PipelineRecord,
+    Record,
+    TokenRecord,
+)
+from lambdascale.workload.request import Request
+
+COLUMNS = {
+    "blocks": ["run", "node", "block", "src", "arrived_s", "verified_s"],
+    "tokens": ["run", "request", "position", "token", "time_s", "node", "pipeline", "kind"],
+    "requests": [
+        *("run", "request", "prompt_tokens", "output_tokens"),
+        *("arrival_s", "ttft_s", "finished_s", "served_by"),
+    ],
+    "nodes": ["run", "node", "role", "complete_s", "switched_s", "steps", "overruns"],
+    "pipelines": ["run", "pipeline", "kind", "node", "first", "stop", "formed_s", "dissolved_s"],
+    "phases": ["run", "phase", "start_s", "seconds"],
+}
+
+
+def tables(
+    run: str, records: Sequence[Record], requests: Sequence[Request], num_sources: int
+) -> dict[str, pd.DataFrame]:
+    """Return one table per name in COLUMNS; `run` labels every row."""
+    tokens = [r for r in records if isinstance(r, TokenRecord)]
+    rows = {
+        "blocks": [asdict(r) for r in records if isinstance(r, BlockRecord)],
+        "tokens": [asdict(r) for r in tokens],
+        "requests": [_request(request, tokens, records) for request in requests],
+        "nodes": _nodes(records, num_sources),
+        "pipelines": _pipelines(records),
+        "phases": _phases(records),
+    }
+    return {
+        name: pd.DataFrame([{"run": run, **row} for row in rows[name]], columns=columns)
+        for name, columns in COLUMNS.items()
+    }
+
+
+def served_by(tokens: Sequence[TokenRecord], records: Sequence[Record]) -> list[str]:
+    """Return who produced a request's tokens over time, e.g. ["pipeline 2+3", "replica 2"]."""
+    stages = {r.pipeline: r.stages for r in records if isinstance(r, PipelineRecord)}
+    names = []
+    for pipeline, group in groupby(tokens, key=lambda t: t.pipeline):
+        members = dict.fromkeys(str(stage.node) for stage in stages[pipeline])
+        names.append(f"{next(group).kind} {'+'.join(members)}")
+    return names
+
+
+def _request(
+    request: Request, tokens: Sequence[TokenRecord], records: Sequence[Record]
+) -> dict[str, object]:
+    mine = [t for t in tokens if t.request == request.id]
+    return {
+        "request": request.id,
+        "prompt_tokens": len(request.prompt),
+        "output_tokens": len(mine),
+        "arrival_s": request.arrival_s,
+        "ttft_s": mine[0].time_s - request.arrival_s if mine else None,
+        "finished_s": mine[-1].time_s if mine else None,
+        "served_by": " > ".join(served_by(mine, records)),
+    }
+
+
+def _nodes(records: Sequence[Record], num_sources: int) -> list[dict[str, object]]:
+    blocks = [r for r in records if isinstance(r, BlockRecord)]
+    replicas = {
+        r.stages[0].node: r.time_s
+        for r in records
+        if isinstance(r, PipelineRecord) and r.formed and r.kind == "replica"
+    }
+    return [
+        {
+            "node": r.node,
+            "role": "source" if r.node < num_sources else "destination",
+            "complete_s": max((b.verified_s for b in blocks if b.node == r.node), default=0.0),
+            "switched_s": replicas.get(r.node),
+            "steps": r.steps,
+            "overruns": r.overruns,
+        }
+        for r in records
+        if isinstance(r, NodeRecord)
+    ]
+
+
+def _pipelines(records: Sequence[Record]) -> list[dict[str, object]]:
+    changes = [r for r in records if isinstance(r, PipelineRecord)]
+    dissolved = {r.pipeline: r.time_s for r in changes if not r.formed}
+    return [
+        {
+            **{"pipeline": r.pipeline, "kind": r.kind},
+            **{"node": stage.node, "first": stage.first, "stop": stage.stop},
+            **{"formed_s": r.time_s, "dissolved_s": dissolved.get(r.pipeline)},
+        }
+        for r in changes
+        if r.formed
+        for stage in r.stages
+    ]
+
+
+def _phases(records: Sequence[Record]) -> list[dict[str, object]]:
+    """Each phase lasts from the moment the one before it was reached until its own."""
+    reached = sorted((r for r in records if isinstance(r, PhaseRecord)), key=lambda r: r.time_s)
+    return [
+        {"phase": b.phase, "start_s": a.time_s, "seconds": b.time_s - a.time_s}
+        for a, b in pairwise(reached)
+    ]

@@ -1,0 +1,71 @@
+"""What an experiment is: one frozen value, from which its results' folder is named."""
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+
+import msgspec
+
+from lambdascale.config import ScaleSpec, SystemSpec
+from lambdascale.engine.device import DeviceModel
+from lambdascale.errors import ConfigError
+from lambdascale.model.layout import DTYPE_BYTES
+from lambdascale.units import gbps
+from lambdascale.workload.request import Sampling
+
+CLOCKS = ("real", "virtual")
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """One scale-out of `model` under load.
+
+    `link_gbps` (Gbit/s, 0 = as fast as it goes) is imposed on every node in both directions; `device`
+    is the floor that emulated devices keep to, and the device itself under the virtual clock.
+    """
+
+    model: str = "smollm2-135m"
+    dtype: str = "float32"
+    system: SystemSpec = field(default_factory=SystemSpec)
+    scale: ScaleSpec = field(default_factory=lambda: ScaleSpec(num_sources=2, num_nodes=4))
+    prompts: tuple[str, ...] = ()
+    max_tokens: int = 32
+    sampling: Sampling = field(default_factory=Sampling)
+    transport: str = "shm"
+    link_gbps: float = 0.0
+    device: DeviceModel | None = None
+    clock: str = "real"
+    label: str = "lambdascale"
+
+    def __post_init__(self) -> None:
+        if self.clock not in CLOCKS:
+            raise ConfigError(f"clock {self.clock!r} is unknown; use one of {', '.join(CLOCKS)}")
+        if self.dtype not in DTYPE_BYTES:
+            known = ", ".join(DTYPE_BYTES)
+            raise ConfigError(f"dtype {self.dtype!r} is unknown; use one of {known}")
+        if self.link_gbps < 0:
+            raise ConfigError(
+                f"link_gbps is {self.link_gbps}; it must be positive, or 0 for no limit"
+            )
+        if self.max_tokens < 1:
+            raise ConfigError(f"max_tokens is {self.max_tokens}; it must be at least 1")
+        if self.clock == "virtual" and (self.device is None or not self.link_gbps):
+            raise ConfigError("a simulated run needs a device model and a link rate")
+
+    @property
+    def rate(self) -> float:
+        """The link rate in bytes/s."""
+        return gbps(self.link_gbps) if self.link_gbps else math.inf
+
+    @property
+    def provenance(self) -> str:
+        """measured: real clock, nothing imposed; emulated: rates or devices imposed; simulated."""
+        if self.clock == "virtual":
+            return "simulated"
+        return "emulated" if self.link_gbps or self.device else "measured"
+
+    @property
+    def digest(self) -> str:
+        """A short name that changes whenever anything in the specification does."""
+        encoded = msgspec.json.encode(self, order="deterministic")
+        return hashlib.sha256(encoded).hexdigest()[:12]
