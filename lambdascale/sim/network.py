@@ -1,0 +1,129 @@
+"""The medium that simulated transports share: who is where, how long a write takes, and what goes wrong.
+
+The timing of a write is the bookkeeping of `transport.pacing`, as for the emulated real transports:
+
+    posted → (egress of the sender) → left → latency_s → (ingress of the receiver) → shown, noticed
+
+`occupancy_s` is what every operation costs a port beyond its bytes, as long as that many bytes take.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lambdascale.errors import ConfigError
+from lambdascale.transport.base import Lane
+from lambdascale.transport.pacing import Port
+
+if TYPE_CHECKING:
+    from lambdascale.sim.transport import SimTransport
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A write of `src` as it lands in region `region` of `dst`; zero bytes only notify."""
+
+    src: int
+    dst: int
+    lane: Lane
+    region: int
+    offset: int
+    nbytes: int
+    tag: int
+
+
+class SimNetwork:
+    """Connects the simulated transports made on it; also the handle by which tests do harm."""
+
+    def __init__(self, latency_s: float = 0.0, occupancy_s: float = 0.0) -> None:
+        if latency_s < 0 or occupancy_s < 0:
+            raise ConfigError(
+                f"latency_s is {latency_s}, occupancy_s is {occupancy_s}; both must be at least 0"
+            )
+        self.latency_s = latency_s
+        self.occupancy_s = occupancy_s
+        self._members: dict[str, SimTransport] = {}
+        self._num_addresses = 0
+        self._faults: list[Callable[[Delivery], bool]] = []
+
+    def attach(self, member: "SimTransport") -> str:
+        """Give a transport its place; return its address."""
+        self._num_addresses += 1
+        address = f"sim:{member.node}.{self._num_addresses}"
+        self._members[address] = member
+        return address
+
+    def detach(self, address: str) -> None:
+        """Forget whoever is at `address`."""
+        self._members.pop(address, None)
+
+    def find(self, address: str) -> "SimTransport | None":
+        """Return who is at `address`."""
+        return self._members.get(address)
+
+    def kill(self, node: int) -> None:
+        """Let `node` die: its peers lose their links, writes to it fail, its own go nowhere."""
+        for member in [m for m in self._members.values() if m.node == node]:
+            member.fail("killed")
+
+    def slow(self, node: int, rate: float) -> None:
+        """Change the link rate of `node` to `rate` bytes/s from now on."""
+        for member in [m for m in self._members.values() if m.node == node]:
+            member.nic.set_rate(rate)
+
+    def corrupt(self, matches: Callable[[Delivery], bool]) -> None:
+        """Flip a byte of the next non-empty write for which `matches` holds (once per call)."""
+        self._faults.append(matches)
+
+    def spoils(self, delivery: Delivery) -> bool:
+        """Say whether this delivery is to be corrupted, and use that fault up."""
+        for i, matches in enumerate(self._faults):
+            if delivery.nbytes and matches(delivery):
+                del self._faults[i]
+                return True
+        return False
+
+
+class Nic:
+    """Both directions of a node's link, with the cost of an operation on top of its bytes."""
+
+    def __init__(self, rate: float, occupancy_s: float) -> None:
+        self._occupancy_s = occupancy_s
+        self._egress = Port(rate)
+        self._ingress = Port(rate)
+        self._overhead = self._overhead_at(rate)
+
+    def _overhead_at(self, rate: float) -> float:
+        if self._occupancy_s and math.isinf(rate):
+            raise ConfigError("occupancy_s needs a finite link rate; give one, or 0 occupancy")
+        return self._occupancy_s * rate if self._occupancy_s else 0.0
+
+    def set_rate(self, rate: float) -> None:
+        """Go on at another rate; what was reserved keeps its times."""
+        self._overhead = self._overhead_at(rate)
+        self._egress = _successor(self._egress, rate)
+        self._ingress = _successor(self._ingress, rate)
+
+    def leave(self, nbytes: int, lane: Lane) -> float:
+        """Reserve egress from now; return when the bytes have left."""
+        return self._egress.leave(_now(), self._size(nbytes), lane)
+
+    def arrive(self, nbytes: int, lane: Lane) -> float:
+        """Reserve ingress for bytes that are here now; return when they may be seen."""
+        return self._ingress.arrive(_now(), self._size(nbytes), lane)
+
+    def _size(self, nbytes: int) -> int:
+        return nbytes + round(self._overhead)
+
+
+def _successor(port: Port, rate: float) -> Port:
+    """A port of `rate` that is free when `port` would have been."""
+    successor = Port(rate)
+    successor.arrive(port.leave(0.0, 0, Lane.BULK), 0, Lane.BULK)
+    return successor
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,182 @@
+"""The simulated `Transport`: one-sided writes over a `SimNetwork`, on the clock of the running loop.
+
+Passes the same conformance test as the real ones. A write posts two timers at most, whatever its size,
+so the cost of a simulated multicast is its number of writes.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from lambdascale.errors import ConfigError, PeerGoneError
+from lambdascale.sim.network import Delivery, Nic, SimNetwork
+from lambdascale.sim.regions import SimRegion, check_range, copy, new_region
+from lambdascale.transport.base import Lane, Link, Notice, PeerLost, Region
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Flight:
+    """A write between its posting and its completion."""
+
+    source: Region
+    offset: int
+    delivery: Delivery
+    done: asyncio.Future[None]
+
+
+class SimLink:
+    """A connection from `near` to `far`."""
+
+    def __init__(self, near: "SimTransport", far: "SimTransport", lane: Lane) -> None:
+        self.peer = far.node
+        self.lane = lane
+        self._near = near
+        self._far = far
+        self._flights: dict[_Flight, None] = {}
+        self._arrival = 0.0  # of the last write; a later one arrives no sooner
+        self._broken: str | None = None
+
+    async def write(
+        self, source: Region, offset: int, nbytes: int, target: int, target_offset: int, tag: int
+    ) -> None:
+        if self._broken is not None:
+            raise PeerGoneError(self.peer, self._broken)
+        check_range(source, offset, nbytes)
+        check_range(self._far.region(target), target_offset, nbytes)
+        delivery = Delivery(
+            self._near.node, self.peer, self.lane, target, target_offset, nbytes, tag
+        )
+        loop = asyncio.get_running_loop()
+        flight = _Flight(source, offset, delivery, loop.create_future())
+        self._flights[flight] = None
+        left = self._near.nic.leave(nbytes, self.lane)
+        self._arrival = max(self._arrival, left + self._near.network.latency_s)
+        loop.call_at(self._arrival, self._arrive, flight)
+        await flight.done
+
+    async def close(self) -> None:
+        self.fail("its link was closed")
+
+    def fail(self, why: str) -> None:
+        """Break the link: pending writes fail, and the far end learns of it."""
+        if self._broken is not None:
+            return
+        self._broken = why
+        for flight in self._flights:
+            if not flight.done.done():
+                flight.done.set_exception(PeerGoneError(self.peer, why))
+        self._flights.clear()
+        self._near.forget(self)
+        self._far.lose(self, PeerLost(self._near.node, self.lane))
+
+    def _arrive(self, flight: _Flight) -> None:
+        if flight not in self._flights:
+            return
+        loop = asyncio.get_running_loop()
+        shown = self._far.nic.arrive(flight.delivery.nbytes, self.lane)
+        if shown <= loop.time():
+            self._show(flight)
+        else:
+            loop.call_at(shown, self._show, flight)
+
+    def _show(self, flight: _Flight) -> None:
+        if flight not in self._flights:
+            return
+        del self._flights[flight]
+        self._far.deliver(flight.source, flight.offset, flight.delivery)
+        if not flight.done.done():
+            flight.done.set_result(None)
+
+
+class SimTransport:
+    """One node on `network`, with a link of `rate` bytes/s in each direction.
+
+    Regions of more than `sized_above` bytes hold no memory, only the names of their contents; None
+    backs every region with bytes. Ends that exchange blocks must use the same value.
+    """
+
+    def __init__(
+        self, network: SimNetwork, node: int, rate: float, sized_above: int | None = None
+    ) -> None:
+        self.node = node
+        self.network = network
+        self.nic = Nic(rate, network.occupancy_s)
+        self._sized_above = sized_above
+        self._regions: dict[int, SimRegion] = {}
+        self._outgoing: dict[SimLink, None] = {}
+        self._incoming: dict[SimLink, None] = {}
+        self._events: asyncio.Queue[Notice | PeerLost | None] = asyncio.Queue()
+        self._failed: str | None = None
+        self.address = network.attach(self)
+
+    async def register(self, key: int, nbytes: int) -> SimRegion:
+        self._check_open()
+        if key in self._regions:
+            raise ConfigError(f"region {key} of node {self.node} is registered already")
+        self._regions[key] = new_region(key, nbytes, self._sized_above)
+        return self._regions[key]
+
+    async def connect(self, peer: int, address: str, lane: Lane) -> Link:
+        self._check_open()
+        await asyncio.sleep(2 * self.network.latency_s)
+        self._check_open()
+        far = self.network.find(address)
+        if far is None or far.node != peer:
+            raise PeerGoneError(peer, f"nobody answers at {address}")
+        link = SimLink(self, far, lane)
+        self._outgoing[link] = None
+        far.accept(link)
+        return link
+
+    async def receive(self) -> Notice | PeerLost:
+        event = await self._events.get()
+        if event is None:
+            self._events.put_nowait(None)  # for whoever asks again
+            raise PeerGoneError(self.node, f"its transport was {self._failed}")
+        return event
+
+    async def close(self) -> None:
+        self.fail("closed")
+
+    def fail(self, why: str) -> None:
+        """End this node, by its own will or not."""
+        if self._failed is not None:
+            return
+        self._failed = why
+        self.network.detach(self.address)
+        for link in [*self._outgoing, *self._incoming]:
+            link.fail(f"node {self.node} was {why}")
+        self._regions.clear()
+        self._events.put_nowait(None)
+
+    def region(self, key: int) -> SimRegion:
+        """Return the region registered under `key`; raises ConfigError if there is none."""
+        if key not in self._regions:
+            raise ConfigError(f"node {self.node} has no region {key}; register it first")
+        return self._regions[key]
+
+    def accept(self, link: SimLink) -> None:
+        """A peer has connected to this node."""
+        self._incoming[link] = None
+
+    def forget(self, link: SimLink) -> None:
+        """A link of this node is gone."""
+        self._outgoing.pop(link, None)
+
+    def lose(self, link: SimLink, lost: PeerLost) -> None:
+        """A link to this node is gone."""
+        self._incoming.pop(link, None)
+        if self._failed is None:
+            self._events.put_nowait(lost)
+
+    def deliver(self, source: Region, offset: int, delivery: Delivery) -> None:
+        """Place the bytes of a write and queue its notice."""
+        region = self._regions[delivery.region]
+        copy(source, offset, delivery.nbytes, region, delivery.offset)
+        if self.network.spoils(delivery):
+            region.flip(delivery.offset + delivery.nbytes // 2)
+        d = delivery
+        self._events.put_nowait(Notice(d.src, d.tag, d.region, d.offset, d.nbytes))
+
+    def _check_open(self) -> None:
+        if self._failed is not None:
+            raise PeerGoneError(self.node, f"its transport was {self._failed}")
