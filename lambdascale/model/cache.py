@@ -36,9 +36,18 @@ def published(target: Path) -> Iterator[Path]:
             yield folder
             _rename(folder, target)
     except OSError as error:
-        raise ModelError(
-            f"cannot write {target}: {error.strerror}; free some space or set LAMBDASCALE_CACHE"
-        ) from error
+        raise _unwritable(target, error) from error
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a small file at once; raises ModelError if the cache cannot be written."""
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".partial-") as scratch:
+            written = Path(scratch) / path.name
+            written.write_bytes(data)
+            written.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def discard(target: Path) -> None:
@@ -55,3 +64,9 @@ def _rename(folder: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
+
+
+def _unwritable(path: Path, error: OSError) -> ModelError:
+    return ModelError(
+        f"cannot write {path} ({error.strerror}); make room or set LAMBDASCALE_CACHE to another folder"
+    )

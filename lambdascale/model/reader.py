@@ -4,7 +4,6 @@ Opening a file checks that it is as long as its header says; `check` compares ev
 number format. Both happen before the first weight is read.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,32 +15,10 @@ from safetensors import SafetensorError, safe_open
 
 from lambdascale.errors import ModelError
 from lambdascale.model.layout import ImageLayout
+from lambdascale.model.source import weight_files
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 READABLE = ("F64", "F32", "F16", "BF16")
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors files of a checkpoint: those of its index if there is one."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        files = [folder / name for name in _indexed(index)]
-    elif (folder / "model.safetensors").is_file():
-        files = [folder / "model.safetensors"]
-    else:
-        files = sorted(folder.glob("*.safetensors"))
-    missing = [path.name for path in files if not path.is_file()]
-    if missing or not files:
-        what = f"lacks {missing[0]}" if missing else "has no safetensors files"
-        raise ModelError(f"checkpoint {folder} {what}; fetch it again or convert it")
-    return files
-
-
-def _indexed(index: Path) -> list[str]:
-    try:
-        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ModelError(f"cannot read {index}: it is no safetensors index") from error
 
 
 @dataclass(frozen=True, slots=True)
