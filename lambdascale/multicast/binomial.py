@@ -2,8 +2,8 @@
 
 Members and blocks are positions here: member 0 is the source, and block 0 is what it sends first. `plan`
 maps positions to the nodes of a sub-group and to its block order. L members stand on a hypercube of
-V = 2^⌊log2 L⌋ vertices (Ganesan & Seshadri 2005); the L − V extra members double vertices 1 … L − V, and the two members of a
-doubled vertex act as one logical node that owns the union of their blocks.
+V = 2^⌊log2 L⌋ vertices (Ganesan & Seshadri 2005); the L − V extra members double vertices 1 … L − V, and
+the two members of a doubled vertex act as one logical node that owns the union of their blocks.
 """
 
 from collections.abc import Iterator

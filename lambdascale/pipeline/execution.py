@@ -57,7 +57,7 @@ def form(
 
 
 def next_pipelines(
-    subgroups: Sequence[Sequence[int]],
+    destinations: Sequence[Sequence[int]],
     holdings: Holdings,
     unavailable: Collection[int],
     block_map: BlockMap,
@@ -65,14 +65,14 @@ def next_pipelines(
 ) -> tuple[tuple[Stage, ...], ...]:
     """Return the stages of every pipeline that can be launched now.
 
-    `subgroups` are those of the schedule, source first. `unavailable` nodes already serve in a pipeline or
+    `destinations` are those of each sub-group, in order. `unavailable` nodes already serve in a pipeline or
     are dead. A complete node is a replica and never a member. Algorithm 2 runs over the nodes that are left
     in each sub-group, so those whose planned partners are gone find new ones.
     """
     whole = block_map.num_blocks
     free = [
-        [n for n in group[1:] if n not in unavailable and len(holdings.get(n, ())) < whole]
-        for group in subgroups
+        [n for n in group if n not in unavailable and len(holdings.get(n, ())) < whole]
+        for group in destinations
     ]
     formed = (form(members, holdings, block_map, costs) for members in member_sets(free))
     return tuple(stages for stages in formed if stages is not None)
