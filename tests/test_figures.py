@@ -197,6 +197,15 @@ def test_the_gantt_ends_each_bar_at_the_arrival_and_marks_the_switch() -> None:
     assert list(switches.get_ydata()) == [2, 3]
 
 
+def test_the_gantt_draws_a_run_in_which_nothing_has_switched_yet() -> None:
+    nodes = nodes_frame().astype(object).assign(switched_s=None)
+    pipelines = pipelines_frame().astype(object).assign(dissolved_s=None)
+    panel = block_gantt.draw(blocks_frame(), nodes, pipelines, provenance="measured").axes[0]
+    assert [len(line.get_xdata()) for line in panel.lines if line.get_gid() == "switches"] == [0]
+    ends = [end for _, end in bar_spans(panel, style.KIND_COLORS["pipeline"])]
+    assert ends == pytest.approx([1.12 * NUM_BLOCKS * TICK_S] * 2)
+
+
 def test_the_area_under_the_throughput_is_the_number_of_tokens() -> None:
     tokens = tokens_frame()
     sheet = throughput.draw(tokens, provenance="emulated", bin_s=0.3)

@@ -34,12 +34,14 @@ def draw(blocks: DataFrame, nodes: DataFrame, pipelines: DataFrame, *, provenanc
     style.need(blocks, "blocks", "run node block arrived_s")
     style.need(nodes, "nodes", "run node role switched_s")
     style.need(pipelines, "pipelines", "run kind node first stop formed_s dissolved_s")
+    nodes = nodes.astype({"switched_s": float})
+    pipelines = pipelines.astype({"formed_s": float, "dissolved_s": float})
     runs = style.labels(blocks)
     heights = [0.4 + 0.62 * int((nodes["run"] == run).sum()) for run in runs]
     sheet, axes = style.panels(
         "Block arrivals, and what each node serves as meanwhile", heights, [provenance]
     )
-    end_s = 1.12 * max(blocks["arrived_s"].max(), nodes["switched_s"].max())
+    end_s = 1.12 * np.nanmax([blocks["arrived_s"].max(), nodes["switched_s"].max()])
     shades = Normalize(0, blocks["block"].max()), sns.color_palette("viridis", as_cmap=True)
     for panel, run in zip(axes, runs, strict=True):
         rows = _label_rows(panel, nodes[nodes["run"] == run])
@@ -83,7 +85,7 @@ def _draw_blocks(
 
 
 def _draw_serving(panel: Axes, stages: DataFrame, rows: dict[int, int], end_s: float) -> None:
-    for stage in stages.to_dict("records"):
+    for stage in stages[stages["formed_s"] < end_s].to_dict("records"):
         start, stop = stage["formed_s"], np.nanmin([stage["dissolved_s"], end_s])
         lane = (rows[stage["node"]] + _SERVE_LANE[0], _SERVE_LANE[1])
         color = style.KIND_COLORS[stage["kind"]]

@@ -27,6 +27,7 @@ REFERENCE_COLOR = "0.35"
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _STAMP_INCHES = 0.22
+_NOTEBOOK_DPI = 80  # a committed notebook stays small
 _RC: dict[Any, object] = {
     **sns.axes_style("whitegrid"),
     **sns.plotting_context("notebook", font_scale=0.95),
@@ -48,7 +49,7 @@ class Sheet(Figure):
 
     def _repr_png_(self) -> bytes:
         buffer = BytesIO()
-        self.savefig(buffer, format="png", metadata={"Software": None})
+        self.savefig(buffer, format="png", dpi=_NOTEBOOK_DPI, metadata={"Software": None})
         return buffer.getvalue()
 
 
