@@ -15,7 +15,7 @@ class SystemSpec:
 
     name: str = "lambdascale"
     algorithm: str = "kway"
-    order: str = "contiguous"
+    order: str | None = None
     execute_while_load: bool = True
     barrier: bool = False
     window: int = 2

@@ -7,6 +7,7 @@ replica is the pipeline whose only stage is the whole model.
 
 import asyncio
 from collections.abc import Sequence
+from itertools import pairwise
 
 from lambdascale.clock import now
 from lambdascale.cluster.activation import Activation
@@ -101,4 +102,4 @@ def _lanes(count: int, capacity: int) -> list[MicroBatch]:
     """Split `capacity` KV slots into `count` contiguous runs (fewer if there are too few slots)."""
     count = min(count, capacity)
     cuts = [i * capacity // count for i in range(count + 1)]
-    return [MicroBatch(range(a, b)) for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [MicroBatch(range(a, b)) for a, b in pairwise(cuts)]

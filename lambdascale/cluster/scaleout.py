@@ -33,7 +33,7 @@ class ScaleOut:
         self._held: dict[int, set[int]] = {node: set() for node in destinations}
         self._busy: dict[int, int] = {}  # node → pipeline
         self._replicas: set[int] = set()
-        self._ticks = {group: 1 for group in range(len(schedule.subgroups))}
+        self._ticks = dict.fromkeys(range(len(schedule.subgroups)), 1)
 
     @property
     def complete(self) -> bool:

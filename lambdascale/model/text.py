@@ -15,7 +15,6 @@ from lambdascale.model.packed import PackedModel
 
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>")
 BROKEN = "\ufffd"  # what a decoder shows for bytes that are no character (yet)
-LONGEST_CHARACTER = 4  # bytes of UTF-8, and so tokens at most
 
 
 class Tokenizer:
@@ -86,8 +85,7 @@ class TextStream:
         """Take one id; return the text that is certain now (may be empty)."""
         self._held.append(token)
         piece = self._piece()
-        unfinished = piece.endswith(BROKEN) and len(self._held) < LONGEST_CHARACTER
-        return "" if unfinished or not piece else self._emit(piece)
+        return "" if not piece or piece.endswith(BROKEN) else self._emit(piece)
 
     def finish(self) -> str:
         """Return what was held back; bytes that never became a character show as U+FFFD."""

@@ -1,0 +1,1 @@
+"""The command line: `plan`, `scale`, `simulate`, `fetch`, one module each."""
