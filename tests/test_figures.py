@@ -98,13 +98,14 @@ def phases_frame() -> pd.DataFrame:
         (run, phase, start, seconds)
         for run in RUNS
         for phase, start, seconds in (
-            ("start agents", 0.0, 1.9),
-            ("plan", 1.9, 0.02),
-            ("multicast", 1.92, 4.05),
-            ("first pipeline", 1.92, 2.1),
-            ("mode switch", 5.97, 0.12),
+            ("agents up", -3.4, 1.9),
+            ("prepared", -1.5, 1.4),
+            ("connected", -0.1, 0.1),
+            ("pipeline formed", 0.0, 2.0),
+            ("complete", 2.0, 2.05),
+            ("switched", 4.05, 0.12),
         )
-        if run == RUNS[0] or phase != "first pipeline"
+        if run == RUNS[0] or phase != "pipeline formed"
     ]
     return pd.DataFrame(rows, columns=["run", "phase", "start_s", "seconds"])
 

@@ -39,7 +39,7 @@ def draw(blocks: DataFrame, nodes: DataFrame, pipelines: DataFrame, *, provenanc
     runs = style.labels(blocks)
     heights = [0.4 + 0.62 * int((nodes["run"] == run).sum()) for run in runs]
     sheet, axes = style.panels(
-        "Block arrivals, and what each node serves as meanwhile", heights, [provenance]
+        "Block arrivals, and what each node serves as meanwhile", heights, provenance
     )
     end_s = 1.12 * np.nanmax([blocks["arrived_s"].max(), nodes["switched_s"].max()])
     shades = Normalize(0, blocks["block"].max()), sns.color_palette("viridis", as_cmap=True)

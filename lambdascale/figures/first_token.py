@@ -20,7 +20,7 @@ def draw(requests: DataFrame, *, provenance: str) -> Figure:
     """
     style.need(requests, "requests", "run ttft_s")
     runs = style.labels(requests)
-    sheet, (panel,) = style.panels("Time to first token", [3.4], [provenance])
+    sheet, (panel,) = style.panels("Time to first token", [3.4], provenance)
     for run, color in zip(runs, sns.color_palette("colorblind", len(runs)), strict=True):
         _curve(panel, run, requests.loc[requests["run"] == run, "ttft_s"].to_numpy(float), color)
     panel.set(xlabel="time to first token (s)", ylabel="share of requests", ylim=(0, 1.02))

@@ -23,10 +23,9 @@ def draw(frame: DataFrame) -> Figure:
     frame: `system nodes blocks seconds one_copy_s provenance`; one curve per (system, blocks, provenance).
     """
     style.need(frame, "frame", "system nodes blocks seconds one_copy_s provenance")
+    provenance = ", ".join(style.labels(frame, "provenance"))
     sheet, (panel,) = style.panels(
-        "Multicast latency beside the time of one copy",
-        [3.6],
-        style.labels(frame, "provenance"),
+        "Multicast latency beside the time of one copy", [3.6], provenance
     )
     one_copy = frame.groupby("nodes")["one_copy_s"].max()
     panel.plot(

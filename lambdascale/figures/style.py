@@ -64,9 +64,7 @@ def styled(draw: Callable[_P, _T]) -> Callable[_P, _T]:
     return inner
 
 
-def panels(
-    title: str, heights: Sequence[float], provenance: Sequence[str]
-) -> tuple[Sheet, list[Axes]]:
+def panels(title: str, heights: Sequence[float], provenance: str) -> tuple[Sheet, list[Axes]]:
     """Return a stamped figure with one panel per height (inches), stacked, sharing the x axis."""
     height = sum(heights) + 1.1
     strip = _STAMP_INCHES / height
@@ -80,27 +78,28 @@ def panels(
     return sheet, list(axes[:, 0])
 
 
-def stamp(sheet: Figure, provenance: Sequence[str]) -> None:
-    """Write in the lower right corner whether the numbers were measured, emulated or simulated."""
-    for name in provenance:
+def stamp(sheet: Figure, provenance: str) -> None:
+    """Write in the lower right corner whether the numbers were measured, emulated or simulated.
+
+    `provenance` is one of the three, or several with commas between them.
+    """
+    names = provenance.split(", ")
+    for name in names:
         if name not in PROVENANCE_COLORS:
             raise ConfigError(f"provenance is {name!r}; use one of {', '.join(PROVENANCE_COLORS)}")
-    if not provenance:
-        raise ConfigError("provenance is empty; a figure says where its numbers come from")
     middle = _STAMP_INCHES / 2 / sheet.get_figheight()
-    color = PROVENANCE_COLORS[provenance[0]] if len(provenance) == 1 else REFERENCE_COLOR
+    color = PROVENANCE_COLORS[names[0]] if len(names) == 1 else REFERENCE_COLOR
     sheet.text(
-        0.995, middle, " + ".join(provenance), ha="right", va="center", fontsize="small",
+        0.995, middle, " + ".join(names), ha="right", va="center", fontsize="small",
         color="white", weight="bold", gid="provenance",
         bbox={"boxstyle": "round,pad=0.25", "facecolor": color, "edgecolor": "none"},
     )  # fmt: skip
 
 
-def legend_beside(axes: Axes, handles: Sequence[object] | None = None, title: str = "") -> None:
+def legend_beside(axes: Axes, title: str = "") -> None:
     """Put the legend to the right of the panel, where it hides no data."""
-    found = axes.get_legend_handles_labels()[0] if handles is None else list(handles)
     axes.legend(
-        handles=found, title=title or None, loc="upper left", bbox_to_anchor=(1.01, 1),
+        title=title or None, loc="upper left", bbox_to_anchor=(1.01, 1),
         borderaxespad=0, frameon=False, alignment="left",
     )  # fmt: skip
 

@@ -27,7 +27,7 @@ def draw(tokens: DataFrame, *, provenance: str, bin_s: float | None = None) -> F
     style.need(tokens, "tokens", _COLUMNS)
     edges = bin_edges(float(tokens["time_s"].max()), bin_s)
     runs = style.labels(tokens)
-    sheet, axes = style.panels("Throughput while scaling out", [1.9] * len(runs), [provenance])
+    sheet, axes = style.panels("Throughput while scaling out", [1.9] * len(runs), provenance)
     for panel, run in zip(axes, runs, strict=True):
         _stack(panel, tokens[tokens["run"] == run], edges)
         panel.set_title(run)
