@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from lambdascale.engine import attention
+from lambdascale.engine.linear import use_onednn
 from lambdascale.errors import ModelError
 from lambdascale.model.layout import ImageLayout, TensorSpec
 
@@ -45,8 +46,8 @@ def build(
     Raises ModelError if the image does not hold every parameter in the model's shape.
     """
     attention.register()
-    model = _skeleton(config_text)
     dtype = getattr(torch, layout.dtype)
+    model = _skeleton(config_text, dtype)
     _alias(model, layout, _bytes(image), dtype)
     config, decoder = model.config, model.model
     cos, sin = _rotary(decoder.rotary_emb, config, max_length, dtype)
@@ -65,10 +66,12 @@ def build(
     )
 
 
-def _skeleton(config_text: str) -> Any:
+def _skeleton(config_text: str, dtype: torch.dtype) -> Any:
     config = AutoConfig.for_model(**json.loads(config_text))
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, attn_implementation=attention.RAGGED)
+    if dtype == torch.float32:
+        use_onednn(model)
     return model.eval().requires_grad_(False)
 
 

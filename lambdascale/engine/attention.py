@@ -76,7 +76,9 @@ def _attend_decode(
     kv_heads, low = keys.shape[1], decode.low(window)
     query = query.reshape(entries * kv_heads, heads // kv_heads, dim)
     seen = slice(low, decode.longest)
-    key, value = _gather(keys, decode.slots, seen), _gather(values, decode.slots, seen)
+    # the first product is slower on a strided operand than on a fresh copy, the second is not
+    key = _gather(keys, decode.slots, seen).contiguous().flatten(0, 1)
+    value = _gather(values, decode.slots, seen).flatten(0, 1)
     scores = torch.bmm(query, key.transpose(1, 2)).mul_(scaling)
     scores.view(entries, kv_heads, -1, scores.shape[-1]).add_(decode.mask(window, query))
     out = torch.bmm(torch.softmax(scores, -1), value).view(entries, heads, dim)
@@ -84,16 +86,9 @@ def _attend_decode(
 
 
 def _gather(cache: Tensor, slots: slice | Tensor, seen: slice) -> Tensor:
-    """Positions `seen` of `slots` as [entries · kv_heads, positions, dim]; a view where that is fast.
-
-    Batched products of 16-bit numbers are several times slower on strided operands than the copy is.
-    """
-    if isinstance(slots, slice):
-        part = cache[slots, :, seen]
-        part = part if cache.dtype == torch.float32 else part.contiguous()
-    else:
-        part = cache[:, :, seen].index_select(0, slots)
-    return part.flatten(0, 1)
+    """Positions `seen` of `slots` as [entries, kv_heads, positions, dim]; a view if `slots` is a range."""
+    part = cache[:, :, seen]
+    return part[slots] if isinstance(slots, slice) else part.index_select(0, slots)
 
 
 def _attend_prefill(
