@@ -1,0 +1,144 @@
+"""The symbolic model: what comes out of a step, as a hash chain over all that should matter to it.
+
+    embedding   h = H(token, position, part 0)
+    layer l     entry = H(h, l);  h = H(h, sum of entries 0 … position, part l + 1)
+    last part   row = H(h, part L + 1);  token = row, joined with part 0 if the head is tied
+
+A part stands for what the image region holds of it at that moment. No time passes here.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lambdascale.engine.base import Chunk, EngineLimits, Pick, Rows, Step
+from lambdascale.errors import ConfigError
+from lambdascale.model.layout import DTYPE_BYTES, ImageLayout
+from lambdascale.model.shape import ModelShape
+from lambdascale.sim.kv import SymbolicCache
+from lambdascale.sim.mixing import U64, join, name
+from lambdascale.sim.weights import Weights
+from lambdascale.transport.base import Region
+
+STATE_NBYTES = 8
+_KEY, _DRAW = 1, 2  # what a name is for
+
+
+class HashChain:
+    """A model over an image region, with KV entries for `limits`."""
+
+    def __init__(
+        self,
+        layout: ImageLayout,
+        shape: ModelShape,
+        image: Region,
+        limits: EngineLimits,
+        wide_rows: bool,
+    ) -> None:
+        width = DTYPE_BYTES[layout.dtype] if wide_rows else 0
+        self.layout = layout
+        self.row_nbytes = max(STATE_NBYTES, width * shape.hidden)
+        final = shape.hidden if layout.tied else shape.vocab
+        self.final_row_nbytes = max(STATE_NBYTES, width * final)
+        self.cache = SymbolicCache(layout.num_layers, limits)
+        self._limits = limits
+        self._vocab = shape.vocab
+        self._weights = Weights(layout, image)
+        keys = [name(_KEY, layer) for layer in range(layout.num_layers)]
+        self._keys = np.array(keys, np.uint64)
+
+    def check(self, step: Step) -> None:
+        """Raise ConfigError if `step` exceeds what was prepared."""
+        limits, slots = self._limits, [chunk.slot for chunk in step.chunks]
+        if not 0 <= step.first < step.stop <= self.layout.num_parts:
+            raise ConfigError(
+                f"parts [{step.first}, {step.stop}) are not among the {self.layout.num_parts} parts"
+            )
+        if not 0 < step.num_tokens <= limits.max_step_tokens:
+            raise ConfigError(
+                f"step has {step.num_tokens} tokens; give 1 to {limits.max_step_tokens}"
+            )
+        if len(set(slots)) < len(slots):
+            raise ConfigError(f"slots {slots} repeat; give a step one chunk per slot")
+        for chunk in step.chunks:
+            _check_chunk(chunk, limits)
+        given = step.tokens if step.first == 0 else step.rows
+        if given is None or len(given) != step.num_tokens:
+            raise ConfigError(f"a step from part {step.first} needs {step.num_tokens} inputs")
+
+    def forward(self, step: Step) -> Rows:
+        """Run a checked step."""
+        positions = self.cache.names(step.chunks)
+        if step.rows is None:
+            tokens = np.array(step.tokens, np.int64).astype(np.uint64)
+            state = join(join(tokens, positions), self._weights.of(0))
+        else:
+            state = _states(step.rows, self.row_nbytes)
+        layers = slice(max(step.first, 1) - 1, min(step.stop - 1, self.layout.num_layers))
+        if layers.stop > layers.start:
+            state = self._layers(layers, step.chunks, positions, state)
+        if step.stop < self.layout.num_parts:
+            return _rows(state, self.row_nbytes)
+        last = [i for i, chunk in zip(_lasts(step.chunks), step.chunks, strict=True) if chunk.emit]
+        final = join(state[last], self._weights.of(self.layout.num_parts - 1))
+        return _rows(final, self.final_row_nbytes)
+
+    def _layers(self, layers: slice, chunks: Sequence[Chunk], positions: U64, state: U64) -> U64:
+        lengths = np.array([chunk.length for chunk in chunks])
+        lasts = _lasts(chunks)
+        seen = self.cache.seek(layers, chunks)
+        entries = np.empty((len(seen), len(state)), np.uint64)
+        for i, layer in enumerate(range(layers.start, layers.stop)):
+            entries[i] = entry = join(state, self._keys[layer])
+            prefix = join(entry, positions)
+            if len(prefix) == len(chunks):
+                seen[i] = prefix = prefix + seen[i]
+            else:
+                np.cumsum(prefix, out=prefix)
+                before = seen[i].copy()
+                before[1:] -= prefix[lasts[:-1]]
+                prefix += np.repeat(before, lengths)
+                seen[i] = prefix[lasts]
+            state = join(state, prefix + self._weights.of(layer + 1))
+        self.cache.commit(layers, chunks, entries, seen)
+        return state
+
+    def sample(self, rows: Rows, picks: Sequence[Pick]) -> list[int]:
+        """Return one token per row; greedy unless a temperature is given."""
+        states = _states(rows, self.final_row_nbytes)
+        if len(states) != len(picks):
+            raise ConfigError(f"{len(states)} rows cannot be sampled by {len(picks)} picks")
+        if self.layout.tied:
+            states = join(states, self._weights.of(0))
+        return [self._token(s, p) for s, p in zip(states.tolist(), picks, strict=True)]
+
+    def _token(self, state: int, pick: Pick) -> int:
+        if pick.sampling.temperature > 0:
+            state = name(_DRAW, state, pick.sampling.seed, pick.request, pick.position)
+        return state % self._vocab
+
+
+def _lasts(chunks: Sequence[Chunk]) -> list[int]:
+    """The row of the last position of every chunk."""
+    ends = np.cumsum([chunk.length for chunk in chunks])
+    return [int(end) - 1 for end in ends]
+
+
+def _rows(state: U64, nbytes: int) -> Rows:
+    rows = np.zeros((len(state), nbytes), np.uint8)
+    rows[:, :STATE_NBYTES] = state.view(np.uint8).reshape(-1, STATE_NBYTES)
+    return rows
+
+
+def _states(rows: Rows, nbytes: int) -> U64:
+    if rows.shape[1:] != (nbytes,):
+        raise ConfigError(f"rows are {rows.shape[1:]} bytes wide; this model needs {nbytes}")
+    states: U64 = np.ascontiguousarray(rows[:, :STATE_NBYTES]).view(np.uint64)[:, 0]
+    return states
+
+
+def _check_chunk(chunk: Chunk, limits: EngineLimits) -> None:
+    if not 0 <= chunk.slot < limits.max_slots:
+        raise ConfigError(f"slot is {chunk.slot}; max_slots is {limits.max_slots}")
+    if chunk.start < 0 or chunk.length < 1 or chunk.start + chunk.length > limits.max_length:
+        raise ConfigError(f"{chunk} does not lie inside [0, {limits.max_length}) (max_length)")
