@@ -1,4 +1,5 @@
-"""Properties of every plan, exhaustively for small N, k and b, by hypothesis beyond; the table of paper.md c.5."""
+"""Properties of every plan, exhaustively for small N, k and b, by hypothesis beyond, and the availability table of
+paper.md c.5."""
 
 import doctest
 from itertools import product

@@ -82,6 +82,11 @@ def test_a_hole_gives_one_node_two_stages_only_if_nobody_else_can_help() -> None
     assert helped == (Stage(1, 0, 2), Stage(2, 2, 3), Stage(3, 3, 5))
 
 
+def test_a_node_that_is_needed_later_is_spared_where_another_can_do() -> None:
+    held = {1: frozenset({0, 2}), 2: frozenset({1}), 3: frozenset({0})}
+    assert assign_stages([5, 1, 5], held) == (Stage(3, 0, 1), Stage(2, 1, 2), Stage(1, 2, 3))
+
+
 @pytest.mark.parametrize("held", [{}, {1: frozenset()}, {1: frozenset({0}), 2: frozenset({2})}])
 def test_no_stages_if_a_part_is_runnable_nowhere(held: Runnable) -> None:
     assert assign_stages([1, 1, 1], held) is None
