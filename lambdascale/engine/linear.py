@@ -13,22 +13,17 @@ class OneDnnLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Multiply [..., in_features] by the transposed weight and add the bias."""
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(
-            input, self.weight, self.bias, "none", [], ""
-        )
+        multiply = torch.ops.mkldnn._linear_pointwise
+        product: Tensor = multiply(input, self.weight, self.bias, "none", [], "")
         return product
 
 
 def use_onednn(model: nn.Module) -> None:
-    """Replace every `nn.Linear` of `model`, on the meta device still, if this torch has oneDNN."""
-    if not (
-        torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    ):
+    """Replace every `nn.Linear` of `model`, still on the meta device, if this torch has oneDNN."""
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.Linear:
-                bias = child.bias is not None
-                setattr(
-                    parent, name, OneDnnLinear(child.in_features, child.out_features, bias, "meta")
-                )
+                sizes = (child.in_features, child.out_features, child.bias is not None)
+                setattr(parent, name, OneDnnLinear(*sizes, device="meta"))
