@@ -2,10 +2,9 @@
 
 import argparse
 import json
-from dataclasses import asdict
 
 from lambdascale.cli.options import add_shape
-from lambdascale.experiments.plan_report import plan_report
+from lambdascale.experiments.plan_report import plan_report, plan_table
 from lambdascale.multicast.plan import plan
 
 
@@ -18,4 +17,4 @@ def run(options: argparse.Namespace) -> None:
         options.algorithm, options.nodes, options.sources, options.blocks, options.order
     )
     report = plan_report(schedule)
-    print(json.dumps(asdict(report)) if options.json else report)
+    print(json.dumps(report) if options.json else plan_table(report))

@@ -7,6 +7,7 @@ longer than its control channel.
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lambdascale.cluster.activation import Activation, slot_nbytes
@@ -72,6 +73,7 @@ class Agent:
         except* LambdaScaleError as group:
             await self._fail(first_of(group))
         finally:
+            await self._leaves.storage.close()
             await self._leaves.engine.close()
             await self._leaves.transport.close()
             await channel.close()
@@ -137,7 +139,8 @@ class Agent:
         relay = Relay(self._node, engine, inbox, outbox, slot, self._links)
         self._loaded = Loaded(prepare, exchange, relay)
         if prepare.load:
-            await self._leaves.storage.load(prepare.image, 0, image, 0, prepare.layout.nbytes)
+            image_file = Path(prepare.image)
+            await self._leaves.storage.load(image_file, 0, image, 0, prepare.layout.nbytes)
             await exchange.verify_all()
         self._leaves.channel.send(m.Prepared(self._node))
 

@@ -14,7 +14,9 @@ CONTROLLER = -1
 MAX_FRAME = 64 << 20  # bytes; a layout of a few thousand tensors is well under 1 MiB
 HANDSHAKE_S = 10.0
 _LENGTH = struct.Struct("<I")
-_NODE = struct.Struct("<i")
+_HELLO = struct.Struct(f"<8si{auth.NONCE_BYTES}s")
+_MAGIC = b"lscale-c"
+_WELCOME = b"\x01"
 
 
 class StreamChannel:
@@ -43,9 +45,7 @@ class StreamChannel:
             raise PeerGoneError(self.peer) from error
 
     async def close(self) -> None:
-        self._writer.close()
-        with contextlib.suppress(OSError):  # the peer may have closed first
-            await self._writer.wait_closed()
+        await _hang_up(self._writer)
 
 
 class StreamListener:
@@ -67,7 +67,7 @@ class StreamListener:
             async with deadline(HANDSHAKE_S, "the handshake of an agent"):
                 node = await _welcome(reader, writer, self._secret)
         except (AuthError, DeadlineError, asyncio.IncompleteReadError, OSError):
-            writer.close()
+            await _hang_up(writer)
             return
         self._channels.put_nowait(StreamChannel(node, reader, writer))
 
@@ -96,7 +96,11 @@ class StreamControl:
         try:
             async with deadline(HANDSHAKE_S, f"the handshake with the controller at {address}"):
                 reader, writer = await asyncio.open_connection(host, int(port))
-                await _introduce(reader, writer, self._secret, node)
+                try:
+                    await _introduce(reader, writer, self._secret, node)
+                except BaseException:
+                    await _hang_up(writer)
+                    raise
         except OSError as error:
             raise PeerGoneError(CONTROLLER, f"nobody answers at {address}") from error
         except asyncio.IncompleteReadError as error:
@@ -104,29 +108,36 @@ class StreamControl:
         return StreamChannel(CONTROLLER, reader, writer)
 
 
+async def _hang_up(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):  # the peer may have closed first
+        await writer.wait_closed()
+
+
 async def _welcome(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, secret: bytes
 ) -> int:
-    """The listening side: challenge, check the proof, prove ourselves; return the agent's node."""
-    challenge = auth.nonce()
-    writer.write(challenge)
-    theirs = await reader.readexactly(auth.NONCE_BYTES)
-    name = await reader.readexactly(_NODE.size)
-    auth.check(
-        secret, challenge, theirs, b"agent" + name, await reader.readexactly(auth.PROOF_BYTES)
-    )
-    writer.write(auth.prove(secret, theirs, challenge, b"controller"))
-    await writer.drain()
-    node: int = _NODE.unpack(name)[0]
-    return node
+    """The listening side: exchange hellos, prove ourselves, check the proof; return the agent's node."""
+    theirs = await reader.readexactly(_HELLO.size)
+    ours = _HELLO.pack(_MAGIC, CONTROLLER, auth.make_nonce())
+    writer.write(ours + auth.prove(secret, auth.Role.SERVER, theirs + ours))
+    proof = await reader.readexactly(auth.PROOF_BYTES)
+    magic, node, _ = _HELLO.unpack(theirs)
+    if magic != _MAGIC or not auth.is_proof(secret, auth.Role.CLIENT, theirs + ours, proof):
+        raise AuthError(f"a connection as agent {node} does not know this cluster's secret")
+    writer.write(_WELCOME)
+    return int(node)
 
 
 async def _introduce(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, secret: bytes, node: int
 ) -> None:
     """The connecting side of `_welcome`."""
-    challenge = await reader.readexactly(auth.NONCE_BYTES)
-    ours, name = auth.nonce(), _NODE.pack(node)
-    writer.write(ours + name + auth.prove(secret, challenge, ours, b"agent" + name))
+    ours = _HELLO.pack(_MAGIC, node, auth.make_nonce())
+    writer.write(ours)
+    theirs = await reader.readexactly(_HELLO.size)
     proof = await reader.readexactly(auth.PROOF_BYTES)
-    auth.check(secret, ours, challenge, b"controller", proof)
+    if not auth.is_proof(secret, auth.Role.SERVER, ours + theirs, proof):
+        raise AuthError("the controller does not know this cluster's secret; give both the same")
+    writer.write(auth.prove(secret, auth.Role.CLIENT, ours + theirs))
+    await reader.readexactly(len(_WELCOME))

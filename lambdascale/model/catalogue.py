@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lambdascale.errors import ModelError
-from lambdascale.model.cache import default_cache, published
+from lambdascale.model.cache import default_cache, discard, published
 from lambdascale.model.checkpoint import pack
 from lambdascale.model.nominal import NOMINAL
 from lambdascale.model.packed import PackedModel
@@ -60,9 +60,10 @@ def resolve(name_or_path: str, cache: Path, fetch: bool = True) -> Path:
     if name_or_path not in CATALOGUE:
         return _local(name_or_path)
     folder = cache / "models" / name_or_path
-    if not folder.is_dir():
+    if not (folder / "model.safetensors").is_file():
         if not fetch:
             raise ModelError(f"model {name_or_path} is not fetched yet; {_how(name_or_path)}")
+        discard(folder)
         _fetch(name_or_path, folder)
     return folder
 

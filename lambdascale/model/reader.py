@@ -82,7 +82,7 @@ def opened(folder: Path) -> Iterator[Checkpoint]:
                 file = stack.enter_context(safe_open(path, framework="pt"))
             except (SafetensorError, OSError) as error:
                 raise ModelError(
-                    f"cannot read {path}: it is truncated or damaged ({error}); fetch it again"
+                    f"cannot read {path}: truncated or damaged ({error}); remove and fetch it again"
                 ) from error
             files |= dict.fromkeys(file.keys(), file)
         yield Checkpoint(folder, files)

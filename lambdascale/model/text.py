@@ -26,7 +26,7 @@ class Tokenizer:
     def __init__(self, packed: PackedModel) -> None:
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(
-                packed.folder, local_files_only=True
+                packed.folder, local_files_only=True, trust_remote_code=False
             )
         except (OSError, ValueError) as error:
             raise ModelError(

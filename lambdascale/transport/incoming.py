@@ -1,0 +1,124 @@
+"""The receiving end of a link: one thread reads frames, places payloads, queues notices, replies.
+
+Order inside the thread is the contract: bytes placed → (imposed ingress rate) → notice queued on the
+event loop → reply. A frame whose range is bad is answered and skipped; the link lives on.
+"""
+
+import asyncio
+import socket
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Protocol
+
+from lambdascale.transport.base import Notice, PeerLost
+from lambdascale.transport.handshake import Guest
+from lambdascale.transport.memory import MemoryRegion
+from lambdascale.transport.threads import LoopCaller, shut_down
+from lambdascale.transport.wire import FRAME_BYTES, Frame, Kind, Reply, Status
+
+
+class Host(Protocol):
+    """What an incoming link needs of its transport; `find` and `arrival` are called from threads."""
+
+    def find(self, key: int) -> MemoryRegion | None: ...
+    def arrival(self, nbytes: int, guest: Guest) -> float: ...
+    def deliver(self, event: Notice | PeerLost) -> None: ...
+
+
+class Incoming(ABC):
+    """A connection that a peer opened to us. Bodies say how the payload arrives."""
+
+    def __init__(
+        self, sock: socket.socket, guest: Guest, host: Host, on_end: Callable[["Incoming"], None]
+    ) -> None:
+        self._sock = sock
+        self._guest = guest
+        self._host = host
+        self._on_end = on_end
+        self._call = LoopCaller(asyncio.get_running_loop())
+        self._stopped = threading.Event()
+        self._ended = asyncio.Event()
+        name = f"reader-from-{guest.peer}"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @abstractmethod
+    def _take(self, nbytes: int, into: memoryview | None) -> None:
+        """Bring the payload of a frame into place, or discard it if `into` is None."""
+
+    @abstractmethod
+    def _pass(self, reply: Reply, region: MemoryRegion) -> None:
+        """Answer a MAP frame: hand the region itself to the peer."""
+
+    def _run(self) -> None:
+        try:
+            while (frame := self._next_frame()) is not None:
+                self._handle(frame)
+        except OSError:
+            return  # told to the consumer as PeerLost, like a clean end
+        finally:
+            self._call(self._finish)
+
+    def _next_frame(self) -> Frame | None:
+        header = memoryview(bytearray(FRAME_BYTES))
+        return Frame.unpack(header) if receive_into(self._sock, header) else None
+
+    def _handle(self, frame: Frame) -> None:
+        region = self._host.find(frame.region)
+        if frame.kind is Kind.MAP:
+            self._answer_map(frame, region)
+        elif region is None:
+            self._refuse(frame, Reply(Status.UNKNOWN, frame.seq, 0))
+        elif frame.offset + frame.nbytes > region.nbytes:
+            self._refuse(frame, Reply(Status.OUTSIDE, frame.seq, region.nbytes))
+        else:
+            self._accept(frame, region)
+
+    def _answer_map(self, frame: Frame, region: MemoryRegion | None) -> None:
+        if region is None:
+            self._sock.sendall(Reply(Status.UNKNOWN, frame.seq, 0).pack())
+        else:
+            self._pass(Reply(Status.REGION, frame.seq, region.nbytes), region)
+
+    def _refuse(self, frame: Frame, reply: Reply) -> None:
+        self._take(frame.nbytes, None)
+        self._sock.sendall(reply.pack())
+
+    def _accept(self, frame: Frame, region: MemoryRegion) -> None:
+        self._take(frame.nbytes, region.part(frame.offset, frame.nbytes))
+        shown = self._host.arrival(frame.nbytes, self._guest)
+        if self._stopped.wait(shown - time.monotonic()):
+            return
+        peer = self._guest.peer
+        notice = Notice(peer, frame.tag, frame.region, frame.offset, frame.nbytes)
+        self._call(self._host.deliver, notice)
+        self._sock.sendall(Reply(Status.DONE, frame.seq, region.nbytes).pack())
+
+    def _finish(self) -> None:
+        self._stopped.set()
+        self._sock.close()
+        self._host.deliver(PeerLost(*self._guest))
+        self._ended.set()
+        self._on_end(self)
+
+    async def close(self) -> None:
+        if not self._stopped.is_set():
+            self._stopped.set()
+            shut_down(self._sock)
+        await self._ended.wait()
+        self._thread.join()
+
+
+def receive_into(sock: socket.socket, view: memoryview) -> bool:
+    """Fill `view`; False if the stream ended right before it, ConnectionError if in the middle."""
+    filled = 0
+    while filled < view.nbytes:
+        count = sock.recv_into(view[filled:], 0, socket.MSG_WAITALL)
+        if count == 0 and filled == 0:
+            return False
+        if count == 0:
+            raise ConnectionError("connection closed in the middle of a frame")
+        filled += count
+    return True

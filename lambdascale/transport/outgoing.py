@@ -1,0 +1,198 @@
+"""The writing end of a link: one thread moves bytes in order, the event loop collects the replies.
+
+Posting reserves the node's egress, so a backlog leaves at exactly the imposed rate. A peer's death is
+seen by the event loop as the end of the reply stream and fails every write, also one whose thread is
+still asleep or blocked: shutting the socket down wakes it.
+"""
+
+import asyncio
+import itertools
+import os
+import socket
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import NamedTuple
+
+from lambdascale.errors import ConfigError, PeerGoneError
+from lambdascale.transport.base import Lane, Region
+from lambdascale.transport.pacing import Port
+from lambdascale.transport.threads import LoopCaller, shut_down
+from lambdascale.transport.wire import (
+    REPLY_BYTES,
+    Frame,
+    Kind,
+    Reply,
+    Status,
+    check_range,
+    check_unsigned,
+)
+
+_RECEIVE_BYTES = 4096
+_ONE_DESCRIPTOR = socket.CMSG_SPACE(4)
+_NOTHING = memoryview(b"")
+
+
+class Job(NamedTuple):
+    """A frame to send once `due` (monotonic seconds) has come, and the bytes that go with it."""
+
+    due: float
+    frame: Frame
+    payload: memoryview
+
+
+class Answer(NamedTuple):
+    """A reply, and the descriptor that came with it (shm regions only; −1 otherwise)."""
+
+    reply: Reply
+    descriptor: int
+
+
+class StreamLink(ABC):
+    """A `Link` over a connected, authenticated stream socket. Bodies say how the payload travels."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        peer: int,
+        lane: Lane,
+        egress: Port,
+        on_end: Callable[["StreamLink"], None],
+    ) -> None:
+        self.peer = peer
+        self._lane = lane
+        self._sock = sock
+        self._egress = egress
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._call = LoopCaller(self._loop)
+        self._seq = itertools.count()
+        self._order = asyncio.Lock()
+        self._pending: dict[int, asyncio.Future[Answer]] = {}
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._unread = bytearray()
+        self._descriptors: deque[int] = deque()
+        self._death: str | None = None
+        self._stopped = threading.Event()
+        self._ended = asyncio.Event()
+        self._loop.add_reader(sock, self._on_readable)
+        self._thread = threading.Thread(target=self._run, name=f"writer-to-{peer}", daemon=True)
+        self._thread.start()
+
+    @abstractmethod
+    async def _prepare(self, target: int, offset: int, nbytes: int) -> None:
+        """Get ready to write that range of the peer; on the event loop, in posting order."""
+
+    @abstractmethod
+    def _move(self, frame: Frame, payload: memoryview) -> None:
+        """Send `frame` and bring `payload` to its place; on the writer thread, may block."""
+
+    async def write(
+        self, source: Region, offset: int, nbytes: int, target: int, target_offset: int, tag: int
+    ) -> None:
+        check_unsigned("tag", tag, 32)
+        check_unsigned("target region", target, 64)
+        check_range(f"region {source.key}", offset, nbytes, source.nbytes)
+        check_range(f"region {target} of node {self.peer}", target_offset, nbytes, 1 << 64)
+        payload = source.view[offset : offset + nbytes]
+        async with self._order:
+            await self._prepare(target, target_offset, nbytes)
+            frame = Frame(Kind.WRITE, tag, next(self._seq), target, target_offset, nbytes)
+            answer = self._post(frame, payload)
+        self._require_done((await answer).reply, frame)
+
+    def _post(self, frame: Frame, payload: memoryview = _NOTHING) -> asyncio.Future[Answer]:
+        if self._death is not None:
+            raise PeerGoneError(self.peer, self._death)
+        answer: asyncio.Future[Answer] = self._loop.create_future()
+        self._pending[frame.seq] = answer
+        due = self._egress.leave(time.monotonic(), payload.nbytes, self._lane)
+        self._jobs.put(Job(due, frame, payload))
+        return answer
+
+    def _require_done(self, reply: Reply, frame: Frame) -> None:
+        what = f"region {frame.region} of node {self.peer}"
+        if reply.status is Status.UNKNOWN:
+            raise ConfigError(f"{what} is not registered; register it there before writing to it")
+        if reply.status is Status.OUTSIDE:
+            check_range(what, frame.offset, frame.nbytes, reply.nbytes)
+
+    def _run(self) -> None:
+        why = "its writer thread ended"
+        try:
+            self._work()
+        except OSError as error:
+            why = error.strerror or str(error)
+        finally:
+            self._call(self._stop, why)
+            self._stopped.wait()
+            self._call(self._finish)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if self._stopped.wait(job.due - time.monotonic()):
+                return
+            self._move(job.frame, job.payload)
+            del job  # an idle thread must not keep the source alive
+
+    def _on_readable(self) -> None:
+        try:
+            data, ancillary, _, _ = self._sock.recvmsg(
+                _RECEIVE_BYTES, _ONE_DESCRIPTOR, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+            )
+            for _, _, content in ancillary:
+                self._descriptors.extend(memoryview(content).cast("i"))
+            self._unread += data
+            self._answer_all()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._stop(error.strerror or str(error))
+        else:
+            if not data:
+                self._stop("connection closed")
+
+    def _answer_all(self) -> None:
+        whole = len(self._unread) // REPLY_BYTES * REPLY_BYTES
+        replies, self._unread = self._unread[:whole], self._unread[whole:]
+        for start in range(0, whole, REPLY_BYTES):
+            reply = Reply.unpack(replies[start : start + REPLY_BYTES])
+            descriptor = self._descriptors.popleft() if reply.status is Status.REGION else -1
+            self._settle(Answer(reply, descriptor))
+
+    def _settle(self, answer: Answer) -> None:
+        waiting = self._pending.pop(answer.reply.seq, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)
+        elif answer.descriptor >= 0:
+            os.close(answer.descriptor)
+
+    def _stop(self, why: str) -> None:
+        """Fail every write, now and later, and wake the thread; the first reason stays."""
+        if self._death is not None:
+            return
+        self._death = why
+        self._loop.remove_reader(self._sock)
+        self._stopped.set()
+        self._jobs.put(None)
+        shut_down(self._sock)
+        pending, self._pending = self._pending, {}
+        for waiting in pending.values():
+            if not waiting.done():
+                waiting.set_exception(PeerGoneError(self.peer, why))
+
+    def _finish(self) -> None:
+        self._sock.close()
+        self._jobs = SimpleQueue()
+        while self._descriptors:
+            os.close(self._descriptors.popleft())
+        self._ended.set()
+        self._on_end(self)
+
+    async def close(self) -> None:
+        self._stop("this link is closed")
+        await self._ended.wait()
+        self._thread.join()

@@ -1,0 +1,93 @@
+"""Links over TCP: a frame's payload follows it and is received straight into the target region.
+
+`BUFFER_BYTES` is explicit because it decides the speed: measured on loopback with two streams on two
+cores (Zen 5, 1 MiB of L2 each), 1 MiB of socket buffer moves 10.7 GB/s where the kernel's autotuning
+lets it grow past the caches and moves 7.2. It still covers the bandwidth-delay product of 80 Gbit/s
+at 0.1 ms. `sendfile` from the memfd was slower (page-sized fragments).
+"""
+
+import asyncio
+import socket
+
+from lambdascale.errors import ConfigError
+from lambdascale.transport.incoming import Incoming, receive_into
+from lambdascale.transport.memory import MemoryRegion
+from lambdascale.transport.outgoing import StreamLink
+from lambdascale.transport.stream import StreamTransport
+from lambdascale.transport.wire import Frame, Reply
+
+BUFFER_BYTES = 1 << 20
+_SCRATCH_BYTES = 1 << 16
+
+
+class TcpLink(StreamLink):
+    """Sends frame and payload on one stream."""
+
+    async def _prepare(self, target: int, offset: int, nbytes: int) -> None:
+        return  # the receiver checks the range
+
+    def _move(self, frame: Frame, payload: memoryview) -> None:
+        self._sock.sendall(frame.pack(), socket.MSG_MORE if payload.nbytes else 0)
+        self._sock.sendall(payload)
+
+
+class TcpIncoming(Incoming):
+    """Receives payloads into regions; those of refused frames into a scratch buffer."""
+
+    def _take(self, nbytes: int, into: memoryview | None) -> None:
+        if into is not None:
+            self._fill(into)
+            return
+        scratch = memoryview(bytearray(_SCRATCH_BYTES))
+        for start in range(0, nbytes, _SCRATCH_BYTES):
+            self._fill(scratch[: nbytes - start])
+
+    def _fill(self, view: memoryview) -> None:
+        if view.nbytes and not receive_into(self._sock, view):
+            raise ConnectionError("connection closed before the payload")
+
+    def _pass(self, reply: Reply, region: MemoryRegion) -> None:
+        raise ConnectionError("a region cannot be passed over TCP")
+
+
+class TcpTransport(StreamTransport):
+    """The `tcp` body; `host` is the interface to listen on and what peers dial."""
+
+    link_type = TcpLink
+    incoming_type = TcpIncoming
+
+    def __init__(
+        self, node: int, secret: bytes, rate: float = float("inf"), host: str = "127.0.0.1"
+    ) -> None:
+        super().__init__(node, secret, rate)
+        self._host = host
+
+    def _listen(self) -> tuple[socket.socket, str]:
+        listener = _make_socket()
+        try:
+            listener.bind((self._host, 0))
+        except OSError as error:
+            listener.close()
+            raise ConfigError(f"cannot listen on {self._host}: {error.strerror}") from error
+        return listener, f"{self._host}:{listener.getsockname()[1]}"
+
+    async def _dial(self, address: str) -> socket.socket:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdecimal():
+            raise ConfigError(f"tcp address is {address!r}; it must be host:port")
+        sock = _make_socket()
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (host, int(port)))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+def _make_socket() -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+    sock.setblocking(False)
+    return sock

@@ -1,0 +1,74 @@
+"""Continuous batching as state: prefill, decode and resumption are one case."""
+
+import pytest
+
+from lambdascale.cluster.batch import MicroBatch
+from lambdascale.workload.request import Request
+
+
+def step(batch: MicroBatch, budget: int = 64):
+    """Run one step whose sampled token is always 100 + the position it is for."""
+    composed = batch.compose(budget)
+    ids = [100 + pick.position for pick in composed.picks]
+    return composed, batch.commit(composed, ids)
+
+
+def test_a_prompt_is_prefilled_at_once_and_then_decoded_token_by_token():
+    batch = MicroBatch(range(4))
+    batch.admit(Request(7, (1, 2, 3), max_tokens=2), ())
+    composed, tokens = step(batch)
+    assert [(c.slot, c.start, c.length, c.emit) for c in composed.chunks] == [(0, 0, 3, True)]
+    assert [(t.request, t.position, t.token, t.last) for t in tokens] == [(7, 0, 100, False)]
+    composed, tokens = step(batch)
+    assert composed.tokens == (100,)
+    assert tokens[0].last
+    assert len(batch) == 0
+
+
+def test_a_long_prompt_is_prefilled_in_chunks_and_decodes_are_never_starved():
+    batch = MicroBatch(range(4))
+    batch.admit(Request(0, (1,), max_tokens=9), ())
+    step(batch)
+    batch.admit(Request(1, tuple(range(10)), max_tokens=9), ())
+    lengths = []
+    for _ in range(3):
+        composed, _ = step(batch, budget=5)
+        assert composed.chunks[0].slot == 0, "the decoding sequence goes first"
+        assert sum(c.length for c in composed.chunks) <= 5
+        lengths.append((composed.chunks[1].start, composed.chunks[1].length, composed.chunks[1].emit))
+    assert lengths == [(0, 4, False), (4, 4, False), (8, 2, True)]
+
+
+def test_a_resumed_request_recomputes_everything_and_continues_at_its_position():
+    batch = MicroBatch(range(1))
+    batch.admit(Request(3, (1, 2), max_tokens=5), (100, 101))
+    composed, tokens = step(batch)
+    assert composed.tokens == (1, 2, 100, 101)
+    assert composed.picks[0].position == 2
+    assert tokens[0].position == 2
+
+
+def test_a_stop_token_ends_a_request_and_frees_its_slot_lowest_first():
+    batch = MicroBatch(range(2))
+    batch.admit(Request(0, (1,), max_tokens=9, stop=(100,)), ())
+    batch.admit(Request(1, (1,), max_tokens=9), ())
+    assert batch.full
+    _, tokens = step(batch)
+    assert [t.last for t in tokens] == [True, False]
+    batch.admit(Request(2, (5,), max_tokens=9), ())
+    composed, _ = step(batch)
+    assert {c.slot: c.start for c in composed.chunks} == {0: 0, 1: 1}
+    assert batch.requests == (1, 2)
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3, 7])
+def test_no_step_exceeds_its_budget(budget: int):
+    batch = MicroBatch(range(3))
+    for i in range(3):
+        batch.admit(Request(i, tuple(range(1, 6 + i)), max_tokens=3), ())
+    seen = 0
+    while len(batch):
+        composed, tokens = step(batch, budget)
+        assert 0 < len(composed.tokens) <= budget
+        seen += len(tokens)
+    assert seen == 9
