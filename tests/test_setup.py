@@ -20,7 +20,7 @@ TOP_LEVEL = {
 }
 FOREIGN = {
     "the address of a package index": r"https?://\S*(pypi|pythonhosted|/simple\b|/whl\b|conda\.)",
-    "a home folder": r"/(home|Users)/(?!someone/)[A-Za-z0-9_.-]+/|/root/",
+    "a home folder": r"/(home|Users)/(?!someone/)[A-Za-z0-9_.-]+/|/roo[t]/",
     "a token or a key": r"\b(hf|ghp|gho|glpat)[_-][A-Za-z0-9]{20,}|\bAKIA[0-9A-Z]{16}\b"
     r"|\bsk-[A-Za-z0-9]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY",
 }
@@ -108,13 +108,13 @@ def test_no_committed_file_holds(kind: str) -> None:
 
 
 def test_the_scan_finds_what_it_looks_for() -> None:
-    samples = {
-        "the address of a package index": "https://example.org/simple/torch",
+    samples = {  # put together here, or the scan would find this file
+        "the address of a package index": "https:" + "//example.org/simple/torch",
         "a home folder": "/".join(("", "home", "alice", "models")),
         "a token or a key": "hf" + "_" + "a1" * 16,
     }
     for kind, sample in samples.items():
-        assert re.search(FOREIGN[kind], sample.replace("example", "py" + "pi"))
+        assert re.search(FOREIGN[kind], sample)
 
 
 def test_committed_notebooks_stay_small() -> None:
