@@ -63,9 +63,12 @@ def test_a_stranger_is_refused_and_does_not_disturb_the_listener():
         writer.write(b"GET / HTTP/1.1\r\nHost: here\r\nAccept: everything, really\r\n\r\n" * 4)
         await asyncio.wait_for(reader.read(), 2)
         writer.close()
+        await writer.wait_closed()
         friend = await StreamControl(b"secret").connect(listener.address, 2)
-        assert (await listener.accept()).peer == 2
+        channel = await listener.accept()
+        assert channel.peer == 2
         await friend.close()
+        await channel.close()
         await listener.close()
 
     asyncio.run(body())

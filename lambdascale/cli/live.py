@@ -17,9 +17,7 @@ MAX_ANSWERS = 12
 
 
 @contextmanager
-def watching(
-    spec: RunSpec, tokenizer: Tokenizer, show: bool
-) -> Iterator[Callable[[Record], None]]:
+def watching(spec: RunSpec, tokenizer: Tokenizer, show: bool) -> Iterator[Callable[[Record], None]]:
     """Yield the function that a run shows its records to; silent unless `show`."""
     if not show:
         yield lambda _: None

@@ -14,7 +14,9 @@ def add_shape(parser: argparse.ArgumentParser) -> None:
     """Who sends what to whom."""
     group = parser.add_argument_group("scale-out")
     group.add_argument("--nodes", type=int, default=4, help="nodes in the end (default 4)")
-    group.add_argument("--sources", type=int, default=1, help="nodes that hold the model (default 1)")
+    group.add_argument(
+        "--sources", type=int, default=1, help="nodes that hold the model (default 1)"
+    )
     group.add_argument("--blocks", type=int, default=16, help="transfer blocks (default 16)")
     known = ", ".join(ALGORITHMS)
     group.add_argument("--algorithm", default="kway", help=f"one of {known} (default kway)")
@@ -34,7 +36,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--top-k", type=int, default=0, help="0 (default) is off")
     group.add_argument("--top-p", type=float, default=1.0, help="1 (default) is off")
     group.add_argument("--seed", type=int, default=0)
-    group.add_argument("--barrier", action="store_true", help="wait for every tick, as the paper does")
+    group.add_argument(
+        "--barrier", action="store_true", help="wait for every tick, as the paper does"
+    )
     group.add_argument(
         "--load-then-serve", action="store_true", help="no execution pipelines while loading"
     )

@@ -15,7 +15,7 @@ def run_json(
 ) -> dict[str, object]:
     """Return `phases` and `requests` (and what was run) as JSON-ready data."""
     outputs = result.outputs()
-    rows = result.requests.set_index("request")
+    rows = result.requests.to_dict("records")
     return {
         "provenance": result.provenance,
         "phases": result.phases[["phase", "start_s", "seconds"]].to_dict("records"),
@@ -24,8 +24,8 @@ def run_json(
                 "prompt": prompt,
                 "prompt_token_ids": list(request.prompt),
                 "output_token_ids": list(outputs[request.id]),
-                "ttft_s": float(rows.loc[request.id, "ttft_s"]),
-                "served_by": str(rows.loc[request.id, "served_by"]).split(" > "),
+                "ttft_s": rows[request.id]["ttft_s"],
+                "served_by": rows[request.id]["served_by"].split(" > "),
             }
             for request, prompt in zip(requests, prompts, strict=True)
         ],
@@ -37,10 +37,10 @@ def run_json(
 def answers(result: RunResult, prompts: Sequence[str], tokenizer: Tokenizer) -> str:
     """Return each prompt with its answer, when it began and who gave it."""
     outputs = result.outputs()
-    rows = result.requests.set_index("request")
+    rows = result.requests.to_dict("records")
     lines = []
     for request, prompt in enumerate(prompts):
-        row = rows.loc[request]
+        row = rows[request]
         text = " ".join(tokenizer.decode(outputs[request]).split())
         lines.append(f"[{request}] {prompt}\n    {text}")
         lines.append(f"    first token after {row['ttft_s']:.2f} s, by {row['served_by']}")
@@ -52,8 +52,8 @@ def run_table(result: RunResult) -> str:
     phases = result.phases
     lines = ["", *_timeline(result), "", f"{'phase':<26}{'at [s]':>10}{'took [s]':>10}"]
     lines += [
-        f"{row.phase:<26}{row.start_s + row.seconds:>10.3f}{row.seconds:>10.3f}"
-        for row in phases.itertuples()
+        f"{row['phase']:<26}{row['start_s'] + row['seconds']:>10.3f}{row['seconds']:>10.3f}"
+        for row in phases.to_dict("records")
     ]
     overruns, steps = result.nodes["overruns"].sum(), result.nodes["steps"].sum()
     floor = f"; {overruns} of {steps} steps overran the device floor" if _floored(result) else ""
@@ -69,9 +69,11 @@ def _timeline(result: RunResult) -> list[str]:
     end_s = float(result.phases["start_s"].add(result.phases["seconds"]).max())
     if end_s <= 0:
         raise ConfigError("the run has no duration")
+    times = [i * end_s / WIDTH for i in range(WIDTH)]
+    nodes = [int(node) for node in result.nodes["node"]]
     lines = [
-        f"node {row.node:<4}{''.join(_cell(result, row.node, i * end_s / WIDTH) for i in range(WIDTH))}"
-        for row in result.nodes.itertuples()
+        f"node {node:<4}" + "".join(_cell(result, node, time_s) for time_s in times)
+        for node in nodes
     ]
     return [*lines, f"{'':<9}0 s{f'{end_s:.1f} s':>{WIDTH - 3}}", _legend()]
 

@@ -20,7 +20,9 @@ from lambdascale.model.text import Tokenizer
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="smollm2-135m", help="catalogue name or folder")
     parser.add_argument("--prompts", type=Path, required=True, help="a file, one prompt a line")
-    parser.add_argument("--link-gbps", type=float, default=0.0, help="link rate (default: no limit)")
+    parser.add_argument(
+        "--link-gbps", type=float, default=0.0, help="link rate (default: no limit)"
+    )
     parser.add_argument("--transport", default="shm", help="shm (default) or tcp")
     parser.add_argument(
         "--emulate-devices",

@@ -77,6 +77,8 @@ class StreamListener:
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
+        while not self._channels.empty():
+            await self._channels.get_nowait().close()
 
 
 class StreamControl:

@@ -35,7 +35,9 @@ def load_inputs(spec: RunSpec) -> Inputs:
     image = ImageSource(str(packed.image), packed.config, packed.layout, checksums)
     tokenizer = Tokenizer(packed)
     prompts = [tokenizer.encode_chat(prompt) for prompt in spec.prompts]
-    return Inputs(image, make_requests(spec, prompts, packed.shape.context, tokenizer.stop_ids))
+    return Inputs(
+        image, make_requests(spec, prompts, packed.shape.context_length, tokenizer.stop_ids)
+    )
 
 
 def make_requests(

@@ -65,8 +65,10 @@ class RunResult:
     def outputs(self, run: str | None = None) -> dict[int, tuple[int, ...]]:
         """Return each request's output token ids (of run `run`; default: the first)."""
         mine = self.tokens[self.tokens["run"] == (run or self.specs[0].label)]
-        ordered = mine.sort_values(["request", "position"])
-        return {int(r): tuple(map(int, g["token"])) for r, g in ordered.groupby("request")}
+        outputs: dict[int, list[int]] = {}
+        for row in mine.sort_values(["request", "position"]).to_dict("records"):
+            outputs.setdefault(row["request"], []).append(row["token"])
+        return {request: tuple(tokens) for request, tokens in outputs.items()}
 
     def phase_s(self, phase: str, run: str | None = None) -> float:
         """Return when `phase` was reached, in seconds since the scale-out started."""

@@ -1,0 +1,70 @@
+"""A run under the virtual clock: the same session, controller and agents on simulated leaves."""
+
+from collections.abc import Callable
+
+from lambdascale.cluster.controller import ImageSource
+from lambdascale.cluster.records import Record, RunLog
+from lambdascale.experiments.inputs import Inputs, check, make_requests
+from lambdascale.experiments.results import RunResult
+from lambdascale.experiments.session import session
+from lambdascale.experiments.spec import RunSpec
+from lambdascale.model.catalogue import load_packed
+from lambdascale.model.nominal import NOMINAL
+from lambdascale.model.packed import PackedModel
+from lambdascale.sim import loop
+from lambdascale.sim.control import SimControl
+from lambdascale.sim.fleet import SimFleet, SimHost
+from lambdascale.sim.models import image_checksums, nominal_model
+from lambdascale.sim.network import SimNetwork
+
+SIZED_ABOVE = 1 << 20  # bytes; larger images are simulated without memory
+LATENCY_S = 20e-6  # of one operation, as measured on loopback (METHODOLOGY.md)
+
+
+def simulate(
+    spec: RunSpec, watch: Callable[[Record], None], inputs: Inputs | None = None
+) -> RunResult:
+    """Run `spec` in virtual time; without `inputs` its prompts are tokenised as for a real run."""
+    inputs = inputs or symbolic_inputs(spec)
+    log = RunLog(watch)
+    loop.run(_virtual(spec, inputs, log))
+    return RunResult.of(spec, log.records, inputs.requests)
+
+
+async def _virtual(spec: RunSpec, inputs: Inputs, log: RunLog) -> None:
+    control, network = SimControl(LATENCY_S), SimNetwork(LATENCY_S)
+    fleet = SimFleet(network, control, SimHost(sized_above=SIZED_ABOVE, wide_rows=True))
+    await session(spec, inputs, control, fleet, log)
+
+
+def symbolic_inputs(spec: RunSpec, num_requests: int = 0, prompt_tokens: int = 0) -> Inputs:
+    """Return a symbolic image of the model and the requests of `spec`.
+
+    Its prompts are tokenised if the model has a tokenizer; otherwise `num_requests` requests of
+    `prompt_tokens` made-up tokens are served.
+    """
+    check(spec)
+    packed = _model(spec)
+    checksums = image_checksums(packed, spec.scale.num_blocks, SIZED_ABOVE)
+    image = ImageSource(str(packed.image), packed.config, packed.layout, checksums)
+    vocab, context = packed.shape.vocab, packed.shape.context_length
+    prompts = _tokenised(packed, spec.prompts) or [
+        tuple((31 * request + 7 * position) % vocab for position in range(prompt_tokens))
+        for request in range(num_requests)
+    ]
+    return Inputs(image, make_requests(spec, prompts, context, stop=()))
+
+
+def _model(spec: RunSpec) -> PackedModel:
+    if spec.model in NOMINAL:
+        return nominal_model(spec.model, spec.dtype)
+    return load_packed(spec.model, spec.dtype)
+
+
+def _tokenised(packed: PackedModel, prompts: tuple[str, ...]) -> list[tuple[int, ...]]:
+    if not prompts:
+        return []
+    from lambdascale.model.text import Tokenizer
+
+    tokenizer = Tokenizer(packed)
+    return [tokenizer.encode_chat(prompt) for prompt in prompts]
