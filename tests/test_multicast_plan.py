@@ -1,5 +1,4 @@
-"""Properties of every plan, exhaustively for small N, k and b, by hypothesis beyond, and the availability table of
-paper.md c.5."""
+"""Properties of every plan: exhaustive for small N, k, b; hypothesis beyond; the table of paper.md c.5."""
 
 import doctest
 from itertools import product
