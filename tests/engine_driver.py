@@ -5,6 +5,7 @@ continuous batching.
 """
 
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ async def pipeline(
     bounds = [0, *cuts, packed.layout.num_parts]
     stages: list[Stage] = []
     try:
-        for first, stop in zip(bounds, bounds[1:], strict=False):
+        for first, stop in itertools.pairwise(bounds):
             region, engine = Memory(packed.layout.nbytes), TorchEngine()
             stages.append((engine, first, stop))
             await engine.prepare(packed.layout, packed.config, region, limits)

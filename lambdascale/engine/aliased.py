@@ -15,8 +15,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from lambdascale.engine import attention
 from lambdascale.engine.linear import use_onednn
-from lambdascale.errors import ModelError
+from lambdascale.errors import ConfigError, ModelError
 from lambdascale.model.layout import ImageLayout, TensorSpec
+from lambdascale.model.shape import ModelShape
 
 _STATIC_ROPE = ("default", "linear", "llama3", "yarn")  # frequencies that no length changes
 
@@ -43,9 +44,13 @@ def build(
 ) -> AliasedModel:
     """Build the model of `config_text` over `image`, with rotary tables for `max_length` positions.
 
-    Raises ModelError if the image does not hold every parameter in the model's shape.
+    Raises ModelError if the model is not supported or the image does not hold its parameters, and
+    ConfigError if `max_length` exceeds the model's context.
     """
     attention.register()
+    context = ModelShape.from_config(json.loads(config_text)).context_length
+    if max_length > context:
+        raise ConfigError(f"max_length is {max_length}; the context of this model is {context}")
     dtype = getattr(torch, layout.dtype)
     model = _skeleton(config_text, dtype)
     _alias(model, layout, _bytes(image), dtype)

@@ -33,6 +33,7 @@ class TorchEngine:
         if device != "cpu":
             raise ConfigError(f"device is {device!r}; this engine runs on 'cpu'")
         self._floor = floor
+        self._closed = False
         self._steps = 0
         self._overruns = 0
         self._layout: ImageLayout | None = None
@@ -79,9 +80,11 @@ class TorchEngine:
         return await self._compute(lambda: self._paced(floor_s, lambda: runner.sample(rows, picks)))
 
     async def close(self) -> None:
-        """Finish what was called, let go of the image and end the compute thread."""
-        await self._compute(self._release)
-        self._thread.shutdown()
+        """Finish what was called, let go of the image and end the compute thread; again is harmless."""
+        if not self._closed:
+            self._closed = True
+            await self._compute(self._release)
+            self._thread.shutdown()
 
     async def _compute(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

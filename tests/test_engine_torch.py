@@ -1,0 +1,235 @@
+"""What the torch engine promises besides the tokens: no copies, limits, KV checks, floor, responsiveness."""
+
+import asyncio
+import json
+import mmap
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import TinyModel
+from engine_driver import Memory, load
+
+from lambdascale.engine.base import Chunk, Engine, EngineLimits, Pick, Step
+from lambdascale.engine.device import DeviceModel
+from lambdascale.engine.torch_engine import TorchEngine
+from lambdascale.errors import ConfigError, ModelError
+from lambdascale.model.catalogue import load_packed
+from lambdascale.model.packed import PackedModel
+from lambdascale.workload.request import Sampling
+
+LIMITS = EngineLimits(max_slots=4, max_length=64, max_step_tokens=32)
+ALL = 6  # parts of a model with four layers
+GREEDY = Sampling()
+
+
+@pytest.fixture(scope="module")
+def packed(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> PackedModel:
+    folder = tiny_model("llama", tied=True, num_hidden_layers=4)
+    return load_packed(str(folder), "float32", tmp_path_factory.mktemp("cache"))
+
+
+def with_engine(
+    packed: PackedModel,
+    body: Callable[[TorchEngine, Memory], Coroutine[Any, Any, None]],
+    floor: DeviceModel | None = None,
+    limits: EngineLimits = LIMITS,
+) -> None:
+    """Run `body` with an engine prepared over an empty region."""
+
+    async def main() -> None:
+        engine, region = TorchEngine(floor=floor), Memory(packed.layout.nbytes)
+        try:
+            await engine.prepare(packed.layout, packed.config, region, limits)
+            await body(engine, region)
+        finally:
+            await engine.close()
+
+    asyncio.run(main())
+
+
+async def greedy(engine: Engine, tokens: Sequence[int], start: int, count: int) -> list[int]:
+    """Run `tokens` from position `start` in slot 0, then generate `count` tokens."""
+    found: list[int] = []
+    pending = list(tokens)
+    for _ in range(count):
+        step = Step(0, ALL, [Chunk(0, start, len(pending), emit=True)], tokens=pending)
+        start += len(pending)
+        pending = await engine.sample(await engine.forward(step), [Pick(0, len(found), GREEDY)])
+        found += pending
+    return found
+
+
+def test_bytes_that_arrive_after_prepare_are_in_the_model_without_attaching(
+    packed: PackedModel,
+) -> None:
+    async def body(engine: TorchEngine, region: Memory) -> None:
+        assert await greedy(engine, [1, 2, 3], 0, 2) == [0, 0]  # an empty model knows nothing
+        load(region, packed)
+        first = await greedy(engine, [1, 2, 3], 0, 8)
+        assert len(set(first)) > 1
+        region.bytes[:] = 0
+        assert await greedy(engine, [1, 2, 3], 0, 2) == [0, 0]
+        load(region, packed)
+        assert await greedy(engine, [1, 2, 3], 0, 8) == first
+
+    with_engine(packed, body)
+
+
+def test_a_range_may_grow_once_its_bytes_are_there(packed: PackedModel) -> None:
+    async def body(engine: TorchEngine, region: Memory) -> None:
+        load(region, packed, range(0, 3))
+        chunk = [Chunk(1, 0, 3, emit=True)]
+        half = await engine.forward(Step(0, 3, chunk, tokens=[1, 2, 3]))
+        load(region, packed, range(3, ALL))
+        split = await engine.forward(Step(3, ALL, chunk, rows=half))
+        whole = await engine.forward(Step(0, ALL, [Chunk(0, 0, 3, True)], tokens=[1, 2, 3]))
+        assert np.array_equal(split, whole)
+
+    with_engine(packed, body)
+
+
+def test_a_sequence_of_a_narrower_range_must_start_again_when_the_range_grows(
+    packed: PackedModel,
+) -> None:
+    async def body(engine: TorchEngine, region: Memory) -> None:
+        load(region, packed)
+        await greedy(
+            engine, [7, 7, 7], 0, 1
+        )  # another sequence leaves three stale entries everywhere
+        await engine.forward(Step(0, 3, [Chunk(0, 0, 3, False)], tokens=[1, 2, 3]))
+        with pytest.raises(ModelError, match="slot 0 holds 0 tokens where 3 are needed"):
+            await engine.forward(Step(0, ALL, [Chunk(0, 3, 1, True)], tokens=[4]))
+        assert len(await greedy(engine, [1, 2, 3], 0, 2)) == 2
+
+    with_engine(packed, body)
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (Step(0, ALL, [Chunk(4, 0, 1, True)], tokens=[1]), "slot is 4; max_slots is 4"),
+        (Step(0, ALL, [Chunk(0, 60, 5, True)], tokens=[1] * 5), "65 tokens; max_length is 64"),
+        (Step(0, ALL, [Chunk(0, 0, 33, True)], tokens=[1] * 33), "step has 33 tokens"),
+        (Step(0, ALL, [Chunk(0, 0, 0, True)], tokens=[]), "step has 0 tokens"),
+        (Step(0, ALL, [Chunk(0, 0, 2, True)], tokens=[1]), "1 tokens for 2 positions"),
+        (Step(0, ALL, [Chunk(0, 0, 1, True)], tokens=[512]), "token 512 is outside the vocabulary"),
+        (Step(0, ALL, [Chunk(0, 0, 1, True)] * 2, tokens=[1, 1]), "one chunk per slot"),
+        (Step(0, 7, [Chunk(0, 0, 1, True)], tokens=[1]), r"parts \[0, 7\)"),
+        (Step(1, ALL, [Chunk(0, 0, 1, True)]), "0 rows for 1 positions"),
+        (Step(1, 2, [Chunk(0, 0, 1, True)], rows=np.zeros((1, 3), np.uint8)), "bytes wide"),
+    ],
+)
+def test_a_step_beyond_what_was_prepared_is_refused_by_name(
+    packed: PackedModel, step: Step, message: str
+) -> None:
+    async def body(engine: TorchEngine, region: Memory) -> None:
+        with pytest.raises(ConfigError, match=message):
+            await engine.forward(step)
+        assert engine.steps == 0
+
+    with_engine(packed, body)
+
+
+def test_a_model_that_cannot_run_is_refused_by_name(packed: PackedModel) -> None:
+    config = json.loads(packed.config)
+    narrow = json.dumps(config | {"intermediate_size": 96})
+    other = json.dumps(config | {"model_type": "gpt2"})
+    stretched = json.dumps(
+        config | {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}}
+    )
+
+    async def main() -> None:
+        engine, region = TorchEngine(), Memory(packed.layout.nbytes)
+        for text, message in (
+            (narrow, "disagree on model.layers.0.mlp"),
+            (other, "'gpt2' is not supported"),
+            (stretched, "rope_type 'dynamic'"),
+        ):
+            with pytest.raises(ModelError, match=message):
+                await engine.prepare(packed.layout, text, region, LIMITS)
+        with pytest.raises(ConfigError, match="max_length is 257"):
+            await engine.prepare(packed.layout, packed.config, region, EngineLimits(1, 257))
+        with pytest.raises(ModelError, match="prepare it first"):
+            await engine.forward(Step(0, 1, [Chunk(0, 0, 1, False)], tokens=[1]))
+        await engine.close()
+
+    asyncio.run(main())
+
+
+def test_a_draw_does_not_depend_on_the_batch_it_is_in(packed: PackedModel) -> None:
+    async def body(engine: TorchEngine, region: Memory) -> None:
+        load(region, packed)
+        chunks = [Chunk(slot, 0, 2, True) for slot in range(4)]
+        rows = await engine.forward(Step(0, ALL, chunks, tokens=[3, 1, 4, 1, 5, 9, 2, 6]))
+        picks = [Pick(i, 2 * i, Sampling(0.5 * i, seed=9)) for i in range(4)]
+        together = await engine.sample(rows, picks)
+        alone = [(await engine.sample(rows[i : i + 1], [picks[i]]))[0] for i in range(4)]
+        backwards = await engine.sample(rows[::-1], picks[::-1])
+        assert together == alone == backwards[::-1]
+
+    with_engine(packed, body)
+
+
+def test_the_floor_is_slept_to_and_work_beyond_it_is_counted(packed: PackedModel) -> None:
+    def device(launch_s: float) -> DeviceModel:
+        return DeviceModel(bandwidth=1e15, flops=1e18, launch_s=launch_s)
+
+    async def slow(engine: TorchEngine, region: Memory) -> None:
+        started = time.perf_counter()
+        await greedy(engine, [1], 0, 2)
+        assert time.perf_counter() - started >= 4 * 0.2  # two steps, two samples
+        assert (engine.steps, engine.overruns) == (2, 0)
+
+    async def fast(engine: TorchEngine, region: Memory) -> None:
+        await greedy(engine, [1], 0, 2)
+        assert (engine.steps, engine.overruns) == (2, 4)
+
+    with_engine(packed, slow, device(0.2))
+    with_engine(packed, fast, device(0.0))
+
+
+def test_the_event_loop_runs_while_a_step_does_and_a_cancelled_caller_harms_nothing(
+    packed: PackedModel,
+) -> None:
+    async def body(engine: TorchEngine, region: Memory) -> None:
+        load(region, packed)
+        expected = await greedy(engine, [1, 2, 3], 0, 3)
+        cancelled = asyncio.create_task(greedy(engine, [5, 6], 0, 3))
+        await asyncio.sleep(0.01)  # in its first step, which the floor makes last 50 ms
+        cancelled.cancel()
+        started = time.perf_counter()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        assert time.perf_counter() - started < 0.1
+        assert await greedy(engine, [1, 2, 3], 0, 3) == expected
+
+    with_engine(packed, body, DeviceModel(bandwidth=1e15, flops=1e18, launch_s=0.15))
+
+
+def test_memory_cannot_vanish_under_an_engine_and_is_free_once_it_is_closed(
+    packed: PackedModel,
+) -> None:
+    async def main() -> None:
+        engine, region = TorchEngine(), Memory(packed.layout.nbytes)
+        owner = mmap.mmap(-1, packed.layout.nbytes)
+        region.view = memoryview(owner)
+        await engine.prepare(packed.layout, packed.config, region, LIMITS)
+        region.view.release()
+        with pytest.raises(BufferError):
+            owner.close()
+        rows = await engine.forward(Step(0, 1, [Chunk(0, 0, 1, False)], tokens=[0]))
+        await engine.close()
+        owner.close()
+        await engine.close()
+        assert not rows.any()  # rows are the caller's, not a view of the image
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("device", ["cuda", "tpu"])
+def test_an_unknown_device_is_refused(device: str) -> None:
+    with pytest.raises(ConfigError, match=device):
+        TorchEngine(device)
