@@ -10,21 +10,20 @@ PYTHON ?= python3
 TORCH ?= $(shell cat .venv/torch 2>/dev/null || echo pinned)
 
 VENV_PYTHON := .venv/bin/python
+MODEL := smollm2-135m
 CREATED = .venv/.created-$(TORCH)
 INSTALLED = .venv/.installed-$(TORCH)
+FETCHED = .venv/.fetched-$(MODEL)
 PIP_INSTALL = $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check -c .venv/constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup model check format test kick-the-tires reproduce bench lab clean
+.PHONY: help setup check format test kick-the-tires reproduce bench lab clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
-setup: model ## Make the environment and fetch the model (about two minutes)
-
-model: $(INSTALLED)
-	@$(VENV_PYTHON) -m lambdascale fetch --model smollm2-135m
+setup: $(FETCHED) ## Make the environment and fetch the model (about two minutes)
 
 check: $(INSTALLED) ## Check format, lint (notebooks included) and types
 	.venv/bin/ruff format --check .
@@ -71,4 +70,8 @@ $(INSTALLED): pyproject.toml artifact/constraints.txt | $(CREATED)
 	  artifact/constraints.txt > .venv/constraints.txt
 	@$(PIP_INSTALL) setuptools
 	@$(PIP_INSTALL) --no-build-isolation -e '.[dev]'
+	@touch $@
+
+$(FETCHED): $(INSTALLED)
+	@$(VENV_PYTHON) -m lambdascale fetch --model $(MODEL)
 	@touch $@
