@@ -64,9 +64,9 @@ class SimNetwork:
         return self._members.get(address)
 
     def kill(self, node: int) -> None:
-        """Let `node` die: its peers lose their links, writes to it fail, its own go nowhere."""
+        """Let `node` die: its peers lose their links, writes to it fail, its own never end."""
         for member in [m for m in self._members.values() if m.node == node]:
-            member.fail("killed")
+            member.die()
 
     def slow(self, node: int, rate: float) -> None:
         """Change the link rate of `node` to `rate` bytes/s from now on."""
@@ -74,7 +74,7 @@ class SimNetwork:
             member.nic.set_rate(rate)
 
     def corrupt(self, matches: Callable[[Delivery], bool]) -> None:
-        """Flip a byte of the next non-empty write for which `matches` holds (once per call)."""
+        """Flip the last byte of the next non-empty write for which `matches` holds (once per call)."""
         self._faults.append(matches)
 
     def spoils(self, delivery: Delivery) -> bool:

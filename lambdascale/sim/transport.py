@@ -54,15 +54,15 @@ class SimLink:
         await flight.done
 
     async def close(self) -> None:
-        self.fail("its link was closed")
+        self.fail("the link was closed")
 
-    def fail(self, why: str) -> None:
-        """Break the link: pending writes fail, and the far end learns of it."""
+    def fail(self, why: str, dead: bool = False) -> None:
+        """Break the link: pending writes fail (unless the writer is dead), and the far end learns of it."""
         if self._broken is not None:
             return
         self._broken = why
         for flight in self._flights:
-            if not flight.done.done():
+            if not flight.done.done() and not dead:
                 flight.done.set_exception(PeerGoneError(self.peer, why))
         self._flights.clear()
         self._near.forget(self)
@@ -135,18 +135,24 @@ class SimTransport:
         return event
 
     async def close(self) -> None:
-        self.fail("closed")
+        self._end("closed", dead=False)
 
-    def fail(self, why: str) -> None:
-        """End this node, by its own will or not."""
+    def die(self) -> None:
+        """End as a killed process does: peers notice, but nothing that waits here ever goes on."""
+        self._end("killed", dead=True)
+
+    def _end(self, why: str, dead: bool) -> None:
         if self._failed is not None:
             return
         self._failed = why
         self.network.detach(self.address)
-        for link in [*self._outgoing, *self._incoming]:
-            link.fail(f"node {self.node} was {why}")
+        for link in list(self._incoming):
+            link.fail(f"it was {why}")
+        for link in list(self._outgoing):
+            link.fail(f"our own transport was {why}", dead)
         self._regions.clear()
-        self._events.put_nowait(None)
+        if not dead:
+            self._events.put_nowait(None)
 
     def region(self, key: int) -> SimRegion:
         """Return the region registered under `key`; raises ConfigError if there is none."""
@@ -173,7 +179,7 @@ class SimTransport:
         region = self._regions[delivery.region]
         copy(source, offset, delivery.nbytes, region, delivery.offset)
         if self.network.spoils(delivery):
-            region.flip(delivery.offset + delivery.nbytes // 2)
+            region.flip(delivery.offset + delivery.nbytes - 1)
         d = delivery
         self._events.put_nowait(Notice(d.src, d.tag, d.region, d.offset, d.nbytes))
 

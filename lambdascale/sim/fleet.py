@@ -1,0 +1,104 @@
+"""The simulated `Fleet`: agents are tasks around the same `Agent` as in production, on simulated leaves.
+
+A kill ends the agent's connections first, so whatever its task still does on its way out, like the
+memory of a killed process, reaches nobody.
+"""
+
+import asyncio
+import math
+from dataclasses import dataclass
+
+from lambdascale.cluster.agent import Agent, Leaves
+from lambdascale.errors import ConfigError, LambdaScaleError
+from lambdascale.fleet.base import AgentSpec
+from lambdascale.sim.control import SimControl
+from lambdascale.sim.engine import SymbolicEngine
+from lambdascale.sim.network import SimNetwork
+from lambdascale.sim.storage import SimStorage
+from lambdascale.sim.transport import SimTransport
+
+
+@dataclass(frozen=True, slots=True)
+class SimHost:
+    """What simulated nodes have besides their link and device.
+
+    Storage of `storage_bandwidth` bytes/s; regions above `sized_above` bytes without memory (None: all
+    have memory); activation rows as wide as the real model's if `wide_rows`.
+    """
+
+    storage_bandwidth: float = math.inf
+    sized_above: int | None = None
+    wide_rows: bool = False
+
+
+class SimFleet:
+    """Agents on one simulated network and control plane."""
+
+    def __init__(
+        self, network: SimNetwork, control: SimControl, host: SimHost | None = None
+    ) -> None:
+        self._network = network
+        self._control = control
+        self._host = host or SimHost()
+        self._agents: dict[int, asyncio.Task[None]] = {}
+        self._killed: dict[int, None] = {}
+        self._ended: asyncio.Queue[int] = asyncio.Queue()
+
+    async def start(self, agents: tuple[AgentSpec, ...]) -> None:
+        for spec in agents:
+            task = asyncio.create_task(self._run(spec), name=f"agent {spec.node}")
+            self._agents[spec.node] = task
+
+    async def died(self) -> int:
+        return await self._ended.get()
+
+    async def kill(self, node: int) -> None:
+        self._kill(node)
+
+    def kill_at(self, node: int, time_s: float) -> None:
+        """Kill an agent at `time_s` of the loop's clock."""
+        asyncio.get_running_loop().call_at(time_s, self._kill, node)
+
+    async def close(self) -> None:
+        """Kill whatever is left; then raise what an agent ended with if it is none of our errors."""
+        for node in self._agents:
+            self._kill(node)
+        if self._agents:
+            await asyncio.wait(self._agents.values())
+        bugs = [bug for node in self._agents if (bug := self._bug_of(node)) is not None]
+        self._agents.clear()
+        if bugs:
+            raise bugs[0]
+
+    def _kill(self, node: int) -> None:
+        if node in self._agents and not self._agents[node].done():
+            self._killed[node] = None
+            self._network.kill(node)
+            self._control.kill(node)
+            self._agents[node].cancel()
+
+    def _bug_of(self, node: int) -> BaseException | None:
+        """How an agent ended, if that was neither by its own will, nor named, nor our doing."""
+        task = self._agents[node]
+        error = None if task.cancelled() else task.exception()
+        if node in self._killed:
+            return None
+        if isinstance(error, BaseExceptionGroup):
+            return error.split(LambdaScaleError)[1]
+        return None if isinstance(error, LambdaScaleError) else error
+
+    async def _run(self, spec: AgentSpec) -> None:
+        try:
+            await self._agent(spec)
+        finally:
+            self._ended.put_nowait(spec.node)
+
+    async def _agent(self, spec: AgentSpec) -> None:
+        if spec.floor is None:
+            raise ConfigError(f"agent {spec.node} has no device model; a simulated one needs it")
+        host = self._host
+        channel = await self._control.connect(spec.controller, spec.node)
+        transport = SimTransport(self._network, spec.node, spec.rate, host.sized_above)
+        engine = SymbolicEngine(spec.floor, host.wide_rows)
+        storage = SimStorage(host.storage_bandwidth)
+        await Agent(spec.node, Leaves(channel, transport, engine, storage)).run()
