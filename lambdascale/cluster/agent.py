@@ -5,6 +5,7 @@ longer than its control channel.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,9 +80,8 @@ class Agent:
             await channel.close()
 
     async def _fail(self, error: LambdaScaleError) -> None:
-        if isinstance(error, PeerGoneError) and error.peer < 0:
-            return  # the controller is gone: nobody to tell, and the end of the lease
-        self._leaves.channel.send(m.Failed(self._node, type(error).__name__, str(error)))
+        with contextlib.suppress(PeerGoneError):  # the controller may have gone meanwhile
+            self._leaves.channel.send(m.Failed(self._node, type(error).__name__, str(error)))
 
     async def _obey(self) -> None:
         engine = self._leaves.engine

@@ -59,7 +59,7 @@ class Head:
 
     def home(self, activation: Activation, rows: Rows) -> None:
         """Final rows of a lane have come back."""
-        self._trips[activation.lane].set_result(rows)
+        self._trips.pop(activation.lane).set_result(rows)
 
     async def run(self) -> None:
         """Serve until dissolved, then tell the controller which requests must move."""
@@ -91,11 +91,11 @@ class Head:
         return await self._engine.sample(rows, step.picks) if step.picks else []
 
     async def _trip(self, lane: int, step: Composed, rows: Rows) -> Rows:
-        self._trips[lane] = asyncio.get_running_loop().create_future()
+        back = self._trips[lane] = asyncio.get_running_loop().create_future()
         form, width = self._form, rows.shape[1]
         activation = Activation(form.pipeline, lane, 1, form.stages, step.chunks, width)
         await self._relay.send_on(activation, rows, self.home)
-        return await self._trips.pop(lane)
+        return await back
 
 
 def _lanes(count: int, capacity: int) -> list[MicroBatch]:

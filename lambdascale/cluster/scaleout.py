@@ -71,7 +71,7 @@ class ScaleOut:
     def new_pipelines(self, name: Callable[[], int]) -> list[tuple[int, tuple[Stage, ...]]]:
         """Form every execution pipeline that is possible now among free nodes; `name` gives ids."""
         formed = []
-        groups = self.schedule.subgroups
+        groups = [group[1:] for group in self.schedule.subgroups]
         for stages in next_pipelines(groups, self._held, self._busy, self._blocks, self._costs):
             pipeline = name()
             self._busy.update({stage.node: pipeline for stage in stages})

@@ -1,0 +1,144 @@
+"""The controller and agents of production in virtual time: tokens, pipelines, switches, failures."""
+
+import subprocess
+import sys
+
+import pytest
+from virtual import MODEL, Cluster, some_requests, virtual_spec
+
+from lambdascale.cluster.records import BlockRecord, PhaseRecord
+from lambdascale.config import SystemSpec
+from lambdascale.errors import CorruptBlockError, LambdaScaleError
+from lambdascale.sim.network import Delivery
+from lambdascale.sim.reference import reference_tokens
+from lambdascale.transport.base import Lane
+
+SHAPES = [(1, 2), (1, 4), (2, 4), (2, 5), (2, 8), (3, 7), (4, 8), (4, 6)]
+
+
+def kinds(result, request: int) -> list[str]:
+    mine = result.tokens[result.tokens["request"] == request]
+    return list(dict.fromkeys(mine["kind"]))
+
+
+@pytest.mark.parametrize(("k", "n"), SHAPES)
+def test_every_request_gets_the_tokens_of_an_undisturbed_run(k: int, n: int):
+    requests = some_requests(6 * n, temperature=0.7 if n % 2 else 0.0)
+    result = Cluster(virtual_spec(k, n), requests).run()
+    assert result.outputs() == reference_tokens(MODEL, requests)
+    assert len(result.blocks) == (n - k) * 16, "every destination gets every block once"
+
+
+@pytest.mark.parametrize(("k", "n"), [(2, 4), (2, 8), (4, 8)])
+def test_pipelines_serve_while_blocks_are_in_flight_and_then_every_node_switches(k: int, n: int):
+    result = Cluster(virtual_spec(k, n), some_requests(8 * n)).run()
+    complete = result.phase_s("complete")
+    early = result.tokens[(result.tokens["kind"] == "pipeline")]
+    assert not early.empty
+    assert early["time_s"].min() < 0.7 * complete
+    moved = [r for r in range(8 * n) if kinds(result, r) == ["pipeline", "replica"]]
+    assert moved, "some request is carried over by a mode switch"
+    replicas = result.pipelines[result.pipelines["kind"] == "replica"]
+    assert sorted(replicas["node"]) == list(range(n))
+    assert result.pipelines[result.pipelines["kind"] == "pipeline"]["dissolved_s"].notna().all()
+
+
+def test_several_micro_batches_are_in_flight_in_a_pipeline():
+    result = Cluster(virtual_spec(2, 4), some_requests(32)).run()
+    early = result.tokens[result.tokens["kind"] == "pipeline"].sort_values("time_s")
+    gaps = early["time_s"].drop_duplicates().diff().dropna()
+    step_s = 0.01
+    assert gaps.median() < 0.8 * step_s, "two lanes overlap: a step ends more often than one by one"
+
+
+def test_without_execute_while_load_no_receiver_serves_before_it_is_complete():
+    spec = virtual_spec(2, 4, system=SystemSpec(execute_while_load=False))
+    requests = some_requests(32)
+    result = Cluster(spec, requests).run()
+    assert set(result.pipelines["kind"]) == {"replica"}
+    received = result.tokens[result.tokens["node"] >= 2]
+    assert received["time_s"].min() > result.blocks.groupby("node")["verified_s"].max().min()
+    assert result.outputs() == reference_tokens(MODEL, requests)
+
+
+@pytest.mark.parametrize(("k", "n"), [(1, 4), (2, 7)])
+def test_a_barrier_keeps_ticks_apart_and_changes_no_token(k: int, n: int):
+    requests = some_requests(12)
+    barrier = Cluster(virtual_spec(k, n, system=SystemSpec(barrier=True)), requests).run()
+    free = Cluster(virtual_spec(k, n), requests).run()
+    assert barrier.outputs() == free.outputs() == reference_tokens(MODEL, requests)
+    assert barrier.phase_s("complete") >= free.phase_s("complete") - 1e-9
+
+
+@pytest.mark.parametrize(("k", "n"), SHAPES)
+def test_a_multicast_takes_the_ticks_that_were_planned(k: int, n: int):
+    from lambdascale.multicast.plan import plan
+
+    spec = virtual_spec(k, n)
+    result = Cluster(spec, ()).run()
+    tick_s = MODEL.layout.nbytes / 16 / spec.rate
+    ticks = plan("kway", n, k, 16).num_ticks
+    assert result.phase_s("complete") == pytest.approx(ticks * tick_s, rel=0.07)
+
+
+def test_a_corrupted_block_is_detected_reported_and_fetched_again():
+    cluster = Cluster(virtual_spec(2, 4), some_requests(12))
+    cluster.network.corrupt(lambda d: d.lane is Lane.BULK and d.dst == 3)
+    result = cluster.run()
+    assert result.num_corrupt == 1
+    assert result.outputs() == reference_tokens(MODEL, cluster.inputs.requests)
+
+
+def test_a_link_that_always_corrupts_is_given_up_with_a_named_error():
+    cluster = Cluster(virtual_spec(1, 2), ())
+
+    def first_block(delivery: Delivery) -> bool:
+        return delivery.lane is Lane.BULK
+
+    for _ in range(40):
+        cluster.network.corrupt(first_block)
+    with pytest.raises(LambdaScaleError, match=CorruptBlockError.__name__):
+        cluster.run()
+
+
+@pytest.mark.parametrize("victim", [0, 2, 3])
+def test_a_dead_agent_ends_the_run_with_an_error_that_names_it(victim: int):
+    class Murder(Cluster):
+        def seen(self, record) -> None:
+            if isinstance(record, BlockRecord) and record.block == 3:
+                self.fleet._kill(victim)
+
+    with pytest.raises(LambdaScaleError, match=f"node {victim}"):
+        Murder(virtual_spec(2, 4), some_requests(12)).run()
+
+
+def test_phases_are_in_the_order_of_a_scale_out():
+    cluster = Cluster(virtual_spec(2, 4), some_requests(32))
+    cluster.run()
+    phases = [r.phase for r in cluster.log.records if isinstance(r, PhaseRecord)]
+    expected = ["agents up", "prepared", "connected", "started", "first block"]
+    assert phases[:5] == expected
+    rest = ["covered", "pipeline formed", "first token of a receiver", "complete", "switched"]
+    assert [p for p in phases if p in rest] == rest
+    assert phases[-1] == "finished"
+
+
+SCRIPT = """
+from virtual import Cluster, some_requests, virtual_spec
+result = Cluster(virtual_spec(2, 6), some_requests(20)).run()
+print(result.tokens.to_csv(), result.blocks.to_csv(), result.pipelines.to_csv())
+"""
+
+
+def test_a_run_is_the_same_under_any_hash_seed():
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": "tests", "PATH": ""},
+            capture_output=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(outputs) == 1
