@@ -64,7 +64,9 @@ async def introduce(sock: socket.socket, secret: bytes, node: int, peer: int, la
     theirs = await _recv_exactly(sock, _HELLO.size)
     proof = await _recv_exactly(sock, PROOF_BYTES)
     if not is_proof(secret, Role.SERVER, mine + theirs, proof):
-        raise AuthError(f"node {peer} does not know this cluster's secret; start both with the same")
+        raise AuthError(
+            f"node {peer} does not know this cluster's secret; start both with the same"
+        )
     await loop.sock_sendall(sock, prove(secret, Role.CLIENT, mine + theirs))
     await _recv_exactly(sock, len(_WELCOME))
     found = _unpack_hello(theirs).peer

@@ -20,8 +20,15 @@ from lambdascale.transport.wire import check_range
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
-_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_int64]
-_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_libc.mmap.argtypes = (
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int64,
+)
+_libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _MAP_FAILED = ctypes.c_void_p(-1).value
 _PROTECTION = mmap.PROT_READ | mmap.PROT_WRITE
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -99,3 +106,25 @@ class MemoryRegion:
         if self._view is not None:
             self._view = None
             os.close(self.descriptor)
+
+
+class Window:
+    """A region of a peer on this host, known by its descriptor and mapped at first use."""
+
+    def __init__(self, descriptor: int, nbytes: int) -> None:
+        self.nbytes = nbytes
+        self._descriptor = descriptor
+        self._view: memoryview | None = None
+
+    @property
+    def view(self) -> memoryview:
+        """The peer's memory. The first call maps it, which takes a while; raises OSError."""
+        if self._view is None:
+            if os.fstat(self._descriptor).st_size < self.nbytes:
+                raise ConnectionError("the peer passed a smaller region than it announced")
+            self._view = map_shared(self._descriptor, self.nbytes)
+        return self._view
+
+    def close(self) -> None:
+        self._view = None
+        os.close(self._descriptor)

@@ -36,6 +36,9 @@ _ONE_DESCRIPTOR = socket.CMSG_SPACE(4)
 _NOTHING = memoryview(b"")
 
 
+LinkCallback = Callable[["StreamLink"], None]
+
+
 class Job(NamedTuple):
     """A frame to send once `due` (monotonic seconds) has come, and the bytes that go with it."""
 
@@ -55,12 +58,7 @@ class StreamLink(ABC):
     """A `Link` over a connected, authenticated stream socket. Bodies say how the payload travels."""
 
     def __init__(
-        self,
-        sock: socket.socket,
-        peer: int,
-        lane: Lane,
-        egress: Port,
-        on_end: Callable[["StreamLink"], None],
+        self, sock: socket.socket, peer: int, lane: Lane, egress: Port, on_end: LinkCallback
     ) -> None:
         self.peer = peer
         self._lane = lane
@@ -93,6 +91,7 @@ class StreamLink(ABC):
     async def write(
         self, source: Region, offset: int, nbytes: int, target: int, target_offset: int, tag: int
     ) -> None:
+        self._require_alive()
         check_unsigned("tag", tag, 32)
         check_unsigned("target region", target, 64)
         check_range(f"region {source.key}", offset, nbytes, source.nbytes)
@@ -105,20 +104,29 @@ class StreamLink(ABC):
         self._require_done((await answer).reply, frame)
 
     def _post(self, frame: Frame, payload: memoryview = _NOTHING) -> asyncio.Future[Answer]:
-        if self._death is not None:
-            raise PeerGoneError(self.peer, self._death)
+        self._require_alive()
         answer: asyncio.Future[Answer] = self._loop.create_future()
         self._pending[frame.seq] = answer
         due = self._egress.leave(time.monotonic(), payload.nbytes, self._lane)
         self._jobs.put(Job(due, frame, payload))
         return answer
 
+    def _require_alive(self) -> None:
+        if self._death is not None:
+            raise PeerGoneError(self.peer, self._death)
+
     def _require_done(self, reply: Reply, frame: Frame) -> None:
-        what = f"region {frame.region} of node {self.peer}"
         if reply.status is Status.UNKNOWN:
-            raise ConfigError(f"{what} is not registered; register it there before writing to it")
+            raise self.unknown_region(frame.region)
         if reply.status is Status.OUTSIDE:
+            what = f"region {frame.region} of node {self.peer}"
             check_range(what, frame.offset, frame.nbytes, reply.nbytes)
+
+    def unknown_region(self, key: int) -> ConfigError:
+        """Return the error for a region that the peer does not have."""
+        return ConfigError(
+            f"node {self.peer} has no region {key}; register it there before writing to it"
+        )
 
     def _run(self) -> None:
         why = "its writer thread ended"

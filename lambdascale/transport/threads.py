@@ -1,6 +1,7 @@
 """What the threads of a link need: a way back to the event loop, and a way to be woken."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 from typing import ParamSpec
@@ -28,5 +29,5 @@ def shut_down(sock: socket.socket) -> None:
     try:
         sock.shutdown(socket.SHUT_RDWR)
     except OSError as error:
-        if sock.fileno() >= 0 and not isinstance(error, OSError):
+        if error.errno != errno.ENOTCONN:
             raise

@@ -1,7 +1,7 @@
 """What travels on a link's stream: frames to the receiver, replies back. Values and layouts, no I/O.
 
-    writer → receiver   Frame(WRITE) [payload, tcp only]  · Frame(MAP) (shm: "pass me this region")
-    receiver → writer   Reply(DONE | UNKNOWN | OUTSIDE)   · Reply(REGION) with the descriptor beside it
+writer → receiver   Frame(WRITE) [payload, tcp only]  · Frame(MAP) (shm: "pass me this region")
+receiver → writer   Reply(DONE | UNKNOWN | OUTSIDE)   · Reply(REGION) with the descriptor beside it
 """
 
 import struct

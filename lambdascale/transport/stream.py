@@ -1,0 +1,193 @@
+"""What the real transports share: listening, the handshake, regions, the inbox, and closing.
+
+A body says how to listen and dial and which link types carry its payloads. Everything runs on the
+event loop that opened it, except one thread per link end and a small pool for checksums.
+"""
+
+import asyncio
+import logging
+import math
+import socket
+import threading
+import time
+from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar, Self
+
+from lambdascale.errors import ConfigError, LambdaScaleError, PeerGoneError
+from lambdascale.transport.auth import check_secret
+from lambdascale.transport.base import Lane, Notice, PeerLost
+from lambdascale.transport.handshake import Guest, admit, introduce
+from lambdascale.transport.incoming import Incoming
+from lambdascale.transport.memory import MemoryRegion
+from lambdascale.transport.outgoing import StreamLink
+from lambdascale.transport.pacing import Port
+from lambdascale.transport.wire import check_unsigned
+
+HANDSHAKE_SECONDS = 5.0
+_BACKLOG = 1024
+_POOL_THREADS = 2
+_log = logging.getLogger(__name__)
+
+
+class StreamTransport(ABC):
+    """A `Transport` over stream sockets. `rate` (bytes/s) is imposed in both directions."""
+
+    link_type: ClassVar[type[StreamLink]]
+    incoming_type: ClassVar[type[Incoming]]
+
+    def __init__(self, node: int, secret: bytes, rate: float = math.inf) -> None:
+        check_unsigned("node", node, 64)
+        self.node = node
+        self.address = ""
+        self._secret = check_secret(secret)
+        self._egress, self._ingress = Port(rate), Port(rate)
+        self._ingress_lock = threading.Lock()
+        self._regions: dict[int, MemoryRegion] = {}
+        self._reserved: set[int] = set()
+        self._links: dict[StreamLink, None] = {}
+        self._incoming: dict[Incoming, None] = {}
+        self._greetings: dict[asyncio.Task[None], None] = {}
+        self._inbox: asyncio.Queue[Notice | PeerLost | None] = asyncio.Queue()
+        self._pool = ThreadPoolExecutor(_POOL_THREADS, thread_name_prefix=f"node-{node}")
+        self._listener: socket.socket | None = None
+        self._door: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @abstractmethod
+    def _listen(self) -> tuple[socket.socket, str]:
+        """Return a bound, non-blocking socket and the address that peers dial."""
+
+    @abstractmethod
+    async def _dial(self, address: str) -> socket.socket:
+        """Return a connected, non-blocking socket. Raises ConfigError, OSError."""
+
+    async def open(self) -> Self:
+        """Start to listen on the running event loop; return self."""
+        self._listener, self.address = self._listen()
+        self._listener.listen(_BACKLOG)
+        self._door = asyncio.create_task(self._accept_forever(self._listener))
+        return self
+
+    async def register(self, key: int, nbytes: int) -> MemoryRegion:
+        check_unsigned("region key", key, 64)
+        self._require_open()
+        if key in self._reserved:
+            raise ConfigError(f"region {key} of node {self.node} exists; register each key once")
+        self._reserved.add(key)
+        loop = asyncio.get_running_loop()
+        try:
+            region = await loop.run_in_executor(
+                self._pool, MemoryRegion.allocate, key, nbytes, self._pool
+            )
+        except LambdaScaleError:
+            self._reserved.discard(key)
+            raise
+        if self._closed:
+            region.close()
+            self._require_open()
+        self._regions[key] = region
+        return region
+
+    async def connect(self, peer: int, address: str, lane: Lane) -> StreamLink:
+        self._require_open()
+        try:
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                sock = await self._dial_and_introduce(peer, address, lane)
+        except TimeoutError as error:
+            raise PeerGoneError(peer, f"no answer within {HANDSHAKE_SECONDS:g} s") from error
+        except OSError as error:
+            raise PeerGoneError(peer, error.strerror or str(error)) from error
+        link = self.link_type(sock, peer, lane, self._egress, self._forget_link)
+        self._links[link] = None
+        return link
+
+    async def _dial_and_introduce(self, peer: int, address: str, lane: Lane) -> socket.socket:
+        sock = await self._dial(address)
+        try:
+            await introduce(sock, self._secret, self.node, peer, lane)
+            self._require_open()
+        except BaseException:
+            sock.close()
+            raise
+        sock.setblocking(True)
+        return sock
+
+    async def _accept_forever(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(listener)
+            except OSError as error:
+                _log.warning("node %d cannot accept: %s", self.node, error.strerror)
+                await asyncio.sleep(0.1)
+                continue
+            task = asyncio.create_task(self._greet(sock))
+            self._greetings[task] = None
+            task.add_done_callback(self._greetings.pop)
+
+    async def _greet(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        try:
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                guest = await admit(sock, self._secret, self.node)
+        except (LambdaScaleError, OSError) as error:
+            _log.warning("node %d refused a connection: %s", self.node, error)
+            sock.close()
+        except asyncio.CancelledError:
+            sock.close()
+            raise
+        else:
+            sock.setblocking(True)
+            self._incoming[self.incoming_type(sock, guest, self, self._forget_incoming)] = None
+
+    def find(self, key: int) -> MemoryRegion | None:
+        """Return the region that peers call `key`, if it is registered."""
+        return self._regions.get(key)
+
+    def arrival(self, nbytes: int, guest: Guest) -> float:
+        """Reserve ingress; return the monotonic time at which bytes that are here may be seen."""
+        with self._ingress_lock:
+            return self._ingress.arrive(time.monotonic(), nbytes, guest.lane)
+
+    def deliver(self, event: Notice | PeerLost) -> None:
+        """Queue an event for `receive`."""
+        if not self._closed:
+            self._inbox.put_nowait(event)
+
+    async def receive(self) -> Notice | PeerLost:
+        event = await self._inbox.get()
+        if event is None:
+            self._inbox.put_nowait(None)
+            raise PeerGoneError(self.node, "its transport is closed")
+        return event
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._inbox.put_nowait(None)
+        await self._stop_listening()
+        ends: list[StreamLink | Incoming] = [*self._links, *self._incoming]
+        await asyncio.gather(*(end.close() for end in ends))
+        self._pool.shutdown()
+        for region in self._regions.values():
+            region.close()
+
+    async def _stop_listening(self) -> None:
+        tasks = [*self._greetings] if self._door is None else [self._door, *self._greetings]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._listener is not None:
+            self._listener.close()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise PeerGoneError(self.node, "its transport is closed")
+
+    def _forget_link(self, link: StreamLink) -> None:
+        self._links.pop(link, None)
+
+    def _forget_incoming(self, incoming: Incoming) -> None:
+        self._incoming.pop(incoming, None)

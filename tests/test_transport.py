@@ -1,0 +1,21 @@
+"""Every real body passes the conformance checks."""
+
+import asyncio
+import functools
+
+import pytest
+from transport_conformance import CHECKS, Opener
+
+from lambdascale.errors import ConfigError
+from lambdascale.transport.registry import TRANSPORTS, open_transport
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", TRANSPORTS)
+def test_a_real_body_conforms(name: str, check: Opener) -> None:
+    asyncio.run(check(functools.partial(open_transport, name)))
+
+
+def test_an_unknown_transport_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="choose one of shm, tcp"):
+        asyncio.run(open_transport("infiniband", 0, b"secret"))
