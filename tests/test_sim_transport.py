@@ -1,14 +1,16 @@
 """The simulated transport: the time a write takes, what it carries, and what faults do to it.
 
-What every transport must do is in the conformance test; here is what only the simulated one does.
+What every transport must do is in the conformance checks, which it passes on both clocks; the rest is
+what only the simulated one does.
 """
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 import pytest
 import xxhash
+from transport_conformance import CHECKS, Opener
 
 from lambdascale.errors import ConfigError, PeerGoneError
 from lambdascale.sim.extents import Extent
@@ -16,7 +18,7 @@ from lambdascale.sim.loop import run
 from lambdascale.sim.network import SimNetwork
 from lambdascale.sim.regions import SizedRegion
 from lambdascale.sim.transport import SimTransport
-from lambdascale.transport.base import Lane, Link, Notice, PeerLost
+from lambdascale.transport.base import Lane, Link, Notice, PeerLost, Transport
 
 RATE = 1000.0  # bytes/s
 IMAGE = 1
@@ -43,6 +45,29 @@ def timed(scenario: Callable[[], Awaitable[list[float]]]) -> list[float]:
         return list(await scenario())
 
     return run(main())
+
+
+def opener() -> Opener:
+    network = SimNetwork(latency_s=1e-5)
+
+    async def open_one(node: int, secret: bytes, rate: float) -> Transport:
+        return SimTransport(network, node, rate, secret=secret)
+
+    return open_one
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_it_conforms_in_virtual_time(
+    check: Callable[[Opener], Coroutine[None, None, None]],
+) -> None:
+    run(check(opener()))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_it_conforms_on_the_wall_clock(
+    check: Callable[[Opener], Coroutine[None, None, None]],
+) -> None:
+    asyncio.run(check(opener()))
 
 
 def test_a_write_takes_bytes_over_rate_and_one_latency() -> None:

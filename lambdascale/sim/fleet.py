@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 from lambdascale.cluster.agent import Agent, Leaves
+from lambdascale.cluster.tags import INBOX, OUTBOX
 from lambdascale.errors import ConfigError, LambdaScaleError
 from lambdascale.fleet.base import AgentSpec
 from lambdascale.sim.control import SimControl
@@ -22,7 +23,7 @@ from lambdascale.sim.transport import SimTransport
 class SimHost:
     """What simulated nodes have besides their link and device.
 
-    Storage of `storage_bandwidth` bytes/s; regions above `sized_above` bytes without memory (None: all
+    Storage of `storage_bandwidth` bytes/s; images above `sized_above` bytes without memory (None: all
     have memory); activation rows as wide as the real model's if `wide_rows`.
     """
 
@@ -98,7 +99,9 @@ class SimFleet:
             raise ConfigError(f"agent {spec.node} has no device model; a simulated one needs it")
         host = self._host
         channel = await self._control.connect(spec.controller, spec.node)
-        transport = SimTransport(self._network, spec.node, spec.rate, host.sized_above)
+        transport = SimTransport(
+            self._network, spec.node, spec.rate, host.sized_above, backed=(INBOX, OUTBOX)
+        )
         engine = SymbolicEngine(spec.floor, host.wide_rows)
         storage = SimStorage(host.storage_bandwidth)
         await Agent(spec.node, Leaves(channel, transport, engine, storage)).run()

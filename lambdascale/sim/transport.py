@@ -5,9 +5,11 @@ so the cost of a simulated multicast is its number of writes.
 """
 
 import asyncio
+import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from lambdascale.errors import ConfigError, PeerGoneError
+from lambdascale.errors import AuthError, ConfigError, PeerGoneError
 from lambdascale.sim.network import Delivery, Nic, SimNetwork
 from lambdascale.sim.regions import SimRegion, check_range, copy, new_region
 from lambdascale.transport.base import Lane, Link, Notice, PeerLost, Region
@@ -40,6 +42,8 @@ class SimLink:
     ) -> None:
         if self._broken is not None:
             raise PeerGoneError(self.peer, self._broken)
+        if not 0 <= tag < 1 << 32:
+            raise ConfigError(f"tag is {tag}; it must fit into 32 bits")
         check_range(source, offset, nbytes)
         check_range(self._far.region(target), target_offset, nbytes)
         delivery = Delivery(
@@ -90,17 +94,25 @@ class SimLink:
 class SimTransport:
     """One node on `network`, with a link of `rate` bytes/s in each direction.
 
-    Regions of more than `sized_above` bytes hold no memory, only the names of their contents; None
-    backs every region with bytes. Ends that exchange blocks must use the same value.
+    Regions of more than `sized_above` bytes hold no memory, only the names of their contents, except
+    those whose keys are in `backed`; None backs all with bytes. Ends that exchange blocks must agree.
     """
 
     def __init__(
-        self, network: SimNetwork, node: int, rate: float, sized_above: int | None = None
+        self,
+        network: SimNetwork,
+        node: int,
+        rate: float = math.inf,
+        sized_above: int | None = None,
+        backed: Collection[int] = (),
+        secret: bytes = b"",
     ) -> None:
         self.node = node
         self.network = network
         self.nic = Nic(rate, network.occupancy_s)
         self._sized_above = sized_above
+        self._backed = frozenset(backed)
+        self._secret = secret
         self._regions: dict[int, SimRegion] = {}
         self._outgoing: dict[SimLink, None] = {}
         self._incoming: dict[SimLink, None] = {}
@@ -112,7 +124,12 @@ class SimTransport:
         self._check_open()
         if key in self._regions:
             raise ConfigError(f"region {key} of node {self.node} is registered already")
-        self._regions[key] = new_region(key, nbytes, self._sized_above)
+        if key < 0 or nbytes < 1:
+            raise ConfigError(
+                f"region {key} of {nbytes} bytes is impossible; give at least one byte"
+            )
+        sized_above = None if key in self._backed else self._sized_above
+        self._regions[key] = new_region(key, nbytes, sized_above)
         return self._regions[key]
 
     async def connect(self, peer: int, address: str, lane: Lane) -> Link:
@@ -122,6 +139,8 @@ class SimTransport:
         far = self.network.find(address)
         if far is None or far.node != peer:
             raise PeerGoneError(peer, f"nobody answers at {address}")
+        if far._secret != self._secret:
+            raise AuthError(f"node {peer} at {address} has another secret; use this cluster's")
         link = SimLink(self, far, lane)
         self._outgoing[link] = None
         far.accept(link)
