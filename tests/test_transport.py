@@ -1,10 +1,10 @@
 """Every real body passes the conformance checks."""
 
 import asyncio
-import functools
+from functools import partial
 
 import pytest
-from transport_conformance import CHECKS, Opener
+from transport_conformance import CHECKS, Check
 
 from lambdascale.errors import ConfigError
 from lambdascale.transport.registry import TRANSPORTS, open_transport
@@ -12,8 +12,8 @@ from lambdascale.transport.registry import TRANSPORTS, open_transport
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", TRANSPORTS)
-def test_a_real_body_conforms(name: str, check: Opener) -> None:
-    asyncio.run(check(functools.partial(open_transport, name)))
+def test_a_real_body_conforms(name: str, check: Check) -> None:
+    asyncio.run(check(partial(open_transport, name)))
 
 
 def test_an_unknown_transport_lists_the_known_ones() -> None:

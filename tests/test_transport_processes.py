@@ -35,10 +35,14 @@ def read_line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
+async def write_for_ever(out: Link, source: Region) -> None:
+    while True:
+        await out.write(source, 0, SIZE, 0, 0, 0)
+
+
 async def write_until_it_fails(out: Link, source: Region) -> float:
     with pytest.raises(PeerGoneError, match=f"node {CHILD_NODE}"):
-        while True:
-            await out.write(source, 0, SIZE, 0, 0, 0)
+        await write_for_ever(out, source)
     return time.monotonic()
 
 

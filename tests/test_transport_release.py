@@ -1,10 +1,9 @@
 """What is left behind: no descriptor, no thread, no named file; strangers cost nothing lasting."""
 
 import asyncio
-import logging
-import os
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ KIB = 1 << 10
 
 
 def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def mappings() -> int:
@@ -43,7 +42,7 @@ async def use_everything(
     return nodes, writes
 
 
-@pytest.mark.parametrize("rate", [1e5, 1e12])
+@pytest.mark.parametrize("rate", [1e6, 1e12])
 @pytest.mark.parametrize("name", TRANSPORTS)
 def test_close_releases_descriptors_threads_and_memory(name: str, rate: float) -> None:
     async def body() -> None:
@@ -53,7 +52,8 @@ def test_close_releases_descriptors_threads_and_memory(name: str, rate: float) -
         assert mappings() > before[2]
         for node in nodes:
             await node.close()
-        await asyncio.gather(*writes, return_exceptions=True)
+        await asyncio.wait(writes)
+        assert {type(write.exception()) for write in writes} <= {PeerGoneError, type(None)}
         del nodes, writes, node
         assert (descriptors(), threading.active_count(), mappings()) == before
 
@@ -87,7 +87,7 @@ def test_links_that_come_and_go_leave_nothing(name: str) -> None:
         await nodes[1].register(0, KIB)
         before = descriptors(), threading.active_count()
         for _ in range(20):
-            out = await link(*nodes)
+            out = await link(nodes[0], nodes[1])
             await out.write(source, 0, KIB, 0, 0, 0)
             await out.close()
             await nodes[1].receive()
@@ -100,26 +100,21 @@ def test_links_that_come_and_go_leave_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("greeting", [b"", b"GET / HTTP/1.1\r\n\r\n" + bytes(100), b"lscale-1"])
-def test_a_stranger_is_dropped_and_leaves_nothing(
-    greeting: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_stranger_is_dropped_and_leaves_nothing(greeting: bytes) -> None:
     async def body() -> None:
         node = await open_transport("tcp", 0, SECRET)
         before = descriptors(), threading.active_count()
         host, port = node.address.split(":")
-        _, writer = await asyncio.open_connection(host, int(port))
-        writer.write(greeting)
-        writer.write_eof()
-        async with asyncio.timeout(5):
-            while "refused a connection" not in caplog.text:
-                await asyncio.sleep(0.01)
-        writer.close()
-        await writer.wait_closed()
+        with socket.create_connection((host, int(port))) as stranger:
+            stranger.setblocking(False)
+            stranger.sendall(greeting)
+            stranger.shutdown(socket.SHUT_WR)
+            with suppress(ConnectionResetError):
+                assert await asyncio.get_running_loop().sock_recv(stranger, 1) == b""
         assert (descriptors(), threading.active_count()) == before
         await node.close()
 
-    with caplog.at_level(logging.WARNING):
-        asyncio.run(body())
+    asyncio.run(body())
 
 
 def test_closing_does_not_wait_for_a_stranger_who_says_nothing() -> None:
@@ -154,9 +149,11 @@ def test_a_listener_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPat
 
     async def body() -> None:
         node = await open_transport("tcp", 0, SECRET)
-        with socket.create_server(("127.0.0.1", 0)) as mute:
-            with pytest.raises(PeerGoneError, match=r"no answer within 0\.2 s"):
-                await node.connect(1, f"127.0.0.1:{mute.getsockname()[1]}", Lane.BULK)
+        with (
+            socket.create_server(("127.0.0.1", 0)) as mute,
+            pytest.raises(PeerGoneError, match=r"no answer within 0\.2 s"),
+        ):
+            await node.connect(1, f"127.0.0.1:{mute.getsockname()[1]}", Lane.BULK)
         await node.close()
 
     asyncio.run(body())

@@ -7,7 +7,7 @@ module of a body runs them all:  `@pytest.mark.parametrize("check", CHECKS)` …
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 
 import pytest
@@ -16,6 +16,7 @@ from lambdascale.errors import AuthError, ConfigError, PeerGoneError
 from lambdascale.transport.base import Lane, Link, Notice, PeerLost, Region, Transport
 
 Opener = Callable[[int, bytes, float], Awaitable[Transport]]
+Check = Callable[[Opener], Coroutine[None, None, None]]
 SECRET = b"the secret of the conformance test"
 KIB, MIB = 1 << 10, 1 << 20
 DEADLINE_SECONDS = 30.0
@@ -327,7 +328,7 @@ async def a_closed_transport_says_so(opener: Opener) -> None:
                 await attempt
 
 
-CHECKS: tuple[Callable[[Opener], Awaitable[None]], ...] = (
+CHECKS: tuple[Check, ...] = (
     writes_arrive_in_the_order_they_were_posted,
     writes_to_several_regions_keep_their_order,
     a_large_write_arrives_whole,

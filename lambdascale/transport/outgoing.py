@@ -69,7 +69,7 @@ class StreamLink(ABC):
         self._call = LoopCaller(self._loop)
         self._seq = itertools.count()
         self._order = asyncio.Lock()
-        self._pending: dict[int, asyncio.Future[Answer]] = {}
+        self._pending: dict[int, asyncio.Future[Answer | None]] = {}
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._unread = bytearray()
         self._descriptors: deque[int] = deque()
@@ -100,20 +100,28 @@ class StreamLink(ABC):
         async with self._order:
             await self._prepare(target, target_offset, nbytes)
             frame = Frame(Kind.WRITE, tag, next(self._seq), target, target_offset, nbytes)
-            answer = self._post(frame, payload)
-        self._require_done((await answer).reply, frame)
+            posted = self._post(frame, payload)
+        self._require_done((await self._answer_to(posted)).reply, frame)
 
-    def _post(self, frame: Frame, payload: memoryview = _NOTHING) -> asyncio.Future[Answer]:
+    def _post(self, frame: Frame, payload: memoryview = _NOTHING) -> asyncio.Future[Answer | None]:
         self._require_alive()
-        answer: asyncio.Future[Answer] = self._loop.create_future()
-        self._pending[frame.seq] = answer
+        posted: asyncio.Future[Answer | None] = self._loop.create_future()
+        self._pending[frame.seq] = posted
         due = self._egress.leave(time.monotonic(), payload.nbytes, self._lane)
         self._jobs.put(Job(due, frame, payload))
-        return answer
+        return posted
 
     def _require_alive(self) -> None:
         if self._death is not None:
             raise PeerGoneError(self.peer, self._death)
+
+    async def _answer_to(self, posted: asyncio.Future[Answer | None]) -> Answer:
+        answer = await posted
+        if (
+            answer is None
+        ):  # an exception inside the future would be a cycle that keeps memory alive
+            raise PeerGoneError(self.peer, self._death or "connection closed")
+        return answer
 
     def _require_done(self, reply: Reply, frame: Frame) -> None:
         if reply.status is Status.UNKNOWN:
@@ -190,7 +198,7 @@ class StreamLink(ABC):
         pending, self._pending = self._pending, {}
         for waiting in pending.values():
             if not waiting.done():
-                waiting.set_exception(PeerGoneError(self.peer, why))
+                waiting.set_result(None)
 
     def _finish(self) -> None:
         self._sock.close()

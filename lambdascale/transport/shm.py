@@ -37,7 +37,7 @@ class ShmLink(StreamLink):
 
     async def _open_window(self, target: int) -> Window:
         frame = Frame(Kind.MAP, 0, next(self._seq), target, 0, 0)
-        reply, descriptor = await self._post(frame)
+        reply, descriptor = await self._answer_to(self._post(frame))
         if reply.status is not Status.REGION:
             raise self.unknown_region(target)
         return Window(descriptor, reply.nbytes)
