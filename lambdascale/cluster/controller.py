@@ -109,10 +109,10 @@ class Controller:
 
     async def _serve(self, requests: Sequence[Request]) -> None:
         """From the start of the scale-out until all nodes are replicas and all requests answered."""
-        for source in range(self._scale.num_sources):
-            self._replica(source)
         self._log.restart()
         self._log.phase("started")
+        for source in range(self._scale.num_sources):
+            self._replica(source)
         self._multicast()
         self._num_waiting = len(requests)
         arrivals = asyncio.ensure_future(self._arrive(requests))

@@ -91,7 +91,8 @@ class Head:
         return await self._engine.sample(rows, step.picks) if step.picks else []
 
     async def _trip(self, lane: int, step: Composed, rows: Rows) -> Rows:
-        back = self._trips[lane] = asyncio.get_running_loop().create_future()
+        back: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
+        self._trips[lane] = back
         form, width = self._form, rows.shape[1]
         activation = Activation(form.pipeline, lane, 1, form.stages, step.chunks, width)
         await self._relay.send_on(activation, rows, self.home)
