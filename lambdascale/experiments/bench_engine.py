@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
+from transformers.utils.logging import disable_progress_bar
 
 from lambdascale.cluster.batch import MicroBatch
 from lambdascale.cluster.tags import IMAGE
@@ -220,6 +221,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print a list of results")
     parser.add_argument("--dtype", nargs="+", default=["bfloat16", "float32"])
     arguments = parser.parse_args()
+    disable_progress_bar()
     results = [measure(dtype) for dtype in arguments.dtype]
     if arguments.json:
         extra = [{"backlog_ratio": r.backlog_ratio, "step_ratio": r.step_ratio} for r in results]
