@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -203,6 +204,31 @@ def test_stop_set_from_another_thread_cancels_the_run_cleanly() -> None:
 
     with pytest.raises(asyncio.CancelledError):
         run(main(), stop)
+    assert log == ["left in order"]
+
+
+def test_an_interrupted_notebook_cell_leaves_nothing_running() -> None:
+    log, main_thread = list[str](), threading.main_thread().ident
+    assert main_thread is not None
+
+    async def endless() -> None:
+        threading.Timer(0.1, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
+        try:
+            for _ in range(10**9):
+                await asyncio.sleep(1.0)
+        finally:
+            await asyncio.sleep(1.0)
+            log.append("left in order")
+
+    async def cell() -> None:
+        run(endless())
+
+    kernel = asyncio.new_event_loop()  # as a kernel has it: without a SIGINT handler of its own
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            kernel.run_until_complete(cell())
+    finally:
+        kernel.close()
     assert log == ["left in order"]
 
 

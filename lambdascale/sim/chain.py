@@ -10,17 +10,19 @@ A part stands for what the image region holds of it at that moment. No time pass
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from lambdascale.engine.base import Chunk, EngineLimits, Pick, Rows, Step
 from lambdascale.errors import ConfigError
 from lambdascale.model.layout import DTYPE_BYTES, ImageLayout
 from lambdascale.model.shape import ModelShape
 from lambdascale.sim.kv import SymbolicCache
-from lambdascale.sim.mixing import U64, join, name
+from lambdascale.sim.mixing import ODD, U64, fold, join, name
 from lambdascale.sim.weights import Weights
 from lambdascale.transport.base import Region
 
 STATE_NBYTES = 8
+Ints = npt.NDArray[np.int64]
 _KEY, _DRAW = 1, 2  # what a name is for
 
 
@@ -79,27 +81,26 @@ class HashChain:
             state = self._layers(layers, step.chunks, positions, state)
         if step.stop < self.layout.num_parts:
             return _rows(state, self.row_nbytes)
-        last = [i for i, chunk in zip(_lasts(step.chunks), step.chunks, strict=True) if chunk.emit]
-        final = join(state[last], self._weights.of(self.layout.num_parts - 1))
+        ends = np.cumsum([chunk.length for chunk in step.chunks])
+        final = join(
+            state[ends[[c.emit for c in step.chunks]] - 1],
+            self._weights.of(self.layout.num_parts - 1),
+        )
         return _rows(final, self.final_row_nbytes)
 
     def _layers(self, layers: slice, chunks: Sequence[Chunk], positions: U64, state: U64) -> U64:
-        lengths = np.array([chunk.length for chunk in chunks])
-        lasts = _lasts(chunks)
+        ends = np.cumsum([chunk.length for chunk in chunks])
         seen = self.cache.seek(layers, chunks)
         entries = np.empty((len(seen), len(state)), np.uint64)
         for i, layer in enumerate(range(layers.start, layers.stop)):
-            entries[i] = entry = join(state, self._keys[layer])
-            prefix = join(entry, positions)
-            if len(prefix) == len(chunks):
-                seen[i] = prefix = prefix + seen[i]
-            else:
-                np.cumsum(prefix, out=prefix)
-                before = seen[i].copy()
-                before[1:] -= prefix[lasts[:-1]]
-                prefix += np.repeat(before, lengths)
-                seen[i] = prefix[lasts]
-            state = join(state, prefix + self._weights.of(layer + 1))
+            entry = entries[i]
+            np.multiply(state, ODD, out=entry)
+            entry += self._keys[layer]
+            prefix = _accumulated(fold(entry + positions), seen[i], ends)
+            seen[i] = prefix[ends - 1]
+            prefix += entry
+            prefix += self._weights.of(layer + 1)
+            state = fold(prefix)
         self.cache.commit(layers, chunks, entries, seen)
         return state
 
@@ -118,10 +119,16 @@ class HashChain:
         return state % self._vocab
 
 
-def _lasts(chunks: Sequence[Chunk]) -> list[int]:
-    """The row of the last position of every chunk."""
-    ends = np.cumsum([chunk.length for chunk in chunks])
-    return [int(end) - 1 for end in ends]
+def _accumulated(terms: U64, before: U64, ends: Ints) -> U64:
+    """Sum `terms` up within each chunk, whose rows end at `ends`, on top of what was `before` it."""
+    if len(terms) > len(ends):
+        np.cumsum(terms, out=terms)
+        base = before.copy()
+        base[1:] -= terms[ends[:-1] - 1]
+        terms += np.repeat(base, np.diff(ends, prepend=0))
+    else:
+        terms += before
+    return terms
 
 
 def _rows(state: U64, nbytes: int) -> Rows:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lambdascale.engine.base import Chunk, EngineLimits
-from lambdascale.sim.mixing import U64, join
+from lambdascale.sim.mixing import U64, fold
 
 _POSITIONS = np.uint64(0x632BE59BD9B4E019)  # sets the names of positions apart from their numbers
 
@@ -71,6 +71,6 @@ class SymbolicCache:
         entries = self._slot(slot)[:, layers]
         entries[start : int(self._ends[layers, slot].max())] = 0
         seen = entries[:start]
-        sums = join(seen, self._names[:start, None])
+        sums = fold(seen + self._names[:start, None])
         self._sums[layers, slot] = np.where(seen != 0, sums, np.uint64(0)).sum(axis=0)
         self._ends[layers, slot] = start

@@ -195,20 +195,23 @@ def run(main: Coroutine[Any, Any, T], stop: threading.Event | None = None) -> T:
 def _run_in_thread(main: Coroutine[Any, Any, T], stop: threading.Event) -> T:
     results: list[T] = []
     errors: list[BaseException] = []
+    done = threading.Event()  # an interrupted Thread.join forgets that the thread still runs
 
     def body() -> None:
         try:
             results.append(VirtualLoop(stop).run(main))
         except BaseException as error:  # handed to the caller below
             errors.append(error)
+        finally:
+            done.set()
 
-    thread = threading.Thread(target=body, name="virtual-time")
-    thread.start()
+    threading.Thread(target=body, name="virtual-time").start()
     try:
-        thread.join()
+        while not done.wait(0.2):  # in short waits, so that an interrupt is noticed
+            pass
     except BaseException:
         stop.set()
-        thread.join()
+        done.wait()
         raise
     if errors:
         raise errors[0]
