@@ -7,7 +7,9 @@ then moves the bytes at once; the receiver shows them no sooner than its ingress
     ingress  |--- block 0 ---|--- block 1 ---|          free = max(free + n/r, now), shown at free
 
 so an idle receiver adds nothing (cut-through), and two senders to one receiver share its rate. Express
-writes do not queue behind bulk ones; they take their share of the port, as queue pairs of a NIC do.
+writes do not queue behind bulk ones; they take their share of the port, as queue pairs of a NIC do. (An
+express write that arrives while a bulk one is on its way must not move `free` up to now: the bulk one's
+slot began before.)
 The emulated transports sleep until these times; the simulated one waits on the virtual clock.
 """
 
@@ -32,5 +34,8 @@ class Port:
 
     def arrive(self, now: float, nbytes: int, lane: Lane) -> float:
         """Reserve ingress for `nbytes` that came at `now`; return the time at which they may be seen."""
-        self._free = max(self._free + nbytes / self._rate, now)
-        return now if lane is Lane.EXPRESS else self._free
+        self._free += nbytes / self._rate
+        if lane is Lane.EXPRESS:
+            return now
+        self._free = max(self._free, now)
+        return self._free
