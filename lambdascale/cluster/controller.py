@@ -6,6 +6,7 @@ pipelines. It is on no data path: no block, activation or next token waits for i
 
 import asyncio
 import itertools
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from lambdascale.config import ScaleSpec, SystemSpec
 from lambdascale.control import messages as m
 from lambdascale.engine.base import EngineLimits
 from lambdascale.model.layout import ImageLayout
+from lambdascale.model.shape import ModelShape
 from lambdascale.multicast.plan import plan
 from lambdascale.pipeline.stages import Stage
 from lambdascale.workload.request import Request
@@ -41,6 +43,11 @@ class ImageSource:
     config: str
     layout: ImageLayout
     checksums: tuple[int, ...]
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that a sequence of this model may have."""
+        return ModelShape.from_config(json.loads(self.config)).context_length
 
 
 class Controller:
@@ -87,7 +94,8 @@ class Controller:
 
     async def _prepare(self) -> None:
         scale, image = self._scale, self._image
-        limits = EngineLimits(scale.max_slots, scale.max_length, scale.max_step_tokens)
+        max_length = min(scale.max_length, image.context_length)
+        limits = EngineLimits(scale.max_slots, max_length, scale.max_step_tokens)
         for node in range(scale.num_nodes):
             load = node < scale.num_sources
             lanes = scale.num_nodes

@@ -85,12 +85,12 @@ class Engine(Protocol):
 
     @property
     def steps(self) -> int:
-        """How many times `forward` has run."""
+        """How many calls of `forward` and `sample` have been completed."""
         ...
 
     @property
     def overruns(self) -> int:
-        """How many steps took longer than the emulated device's floor (0 when none is imposed)."""
+        """How many of them took longer than the emulated device's floor (0 if none is imposed)."""
         ...
 
     async def prepare(

@@ -70,7 +70,7 @@ class TorchEngine:
     async def forward(self, step: Step) -> Rows:
         """Run `step`; ConfigError if it exceeds the limits, ModelError if KV entries are missing."""
         runner, floor_s = self._prepared(), self._forward_s(step)
-        return await self._compute(lambda: self._paced(floor_s, lambda: self._run(runner, step)))
+        return await self._compute(lambda: self._paced(floor_s, lambda: runner.forward(step)))
 
     async def sample(self, rows: Rows, picks: Sequence[Pick]) -> list[int]:
         """Choose one token per final row."""
@@ -87,19 +87,15 @@ class TorchEngine:
     async def _compute(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _run(self, runner: Runner, step: Step) -> Rows:
-        rows = runner.forward(step)
-        self._steps += 1
-        return rows
-
     def _paced(self, floor_s: float, work: Callable[[], T]) -> T:
         """Do `work` in no less than `floor_s` seconds."""
         started = time.perf_counter()
         result = work()
+        self._steps += 1
         remainder_s = started + floor_s - time.perf_counter()
         if remainder_s > 0:
             time.sleep(remainder_s)
-        elif self._floor is not None:
+        elif floor_s > 0:
             self._overruns += 1
         return result
 

@@ -69,9 +69,9 @@ class SymbolicEngine:
         model.check(step)
         async with self._turn:
             rows = model.forward(step)
-            self._steps += 1
             seconds = self._device.forward_s(model.layout, step.first, step.stop, step.num_tokens)
             await asyncio.sleep(seconds)
+            self._steps += 1
         return rows
 
     async def sample(self, rows: Rows, picks: Sequence[Pick]) -> list[int]:
@@ -79,6 +79,7 @@ class SymbolicEngine:
         async with self._turn:
             tokens = model.sample(rows, picks)
             await asyncio.sleep(self._device.sample_s(model.layout, len(picks)))
+            self._steps += 1
         return tokens
 
     async def close(self) -> None:
