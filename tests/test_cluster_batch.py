@@ -35,7 +35,9 @@ def test_a_long_prompt_is_prefilled_in_chunks_and_decodes_are_never_starved():
         composed, _ = step(batch, budget=5)
         assert composed.chunks[0].slot == 0, "the decoding sequence goes first"
         assert sum(c.length for c in composed.chunks) <= 5
-        lengths.append((composed.chunks[1].start, composed.chunks[1].length, composed.chunks[1].emit))
+        lengths.append(
+            (composed.chunks[1].start, composed.chunks[1].length, composed.chunks[1].emit)
+        )
     assert lengths == [(0, 4, False), (4, 4, False), (8, 2, True)]
 
 

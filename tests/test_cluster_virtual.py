@@ -7,8 +7,14 @@ import pytest
 from virtual import MODEL, Cluster, some_requests, virtual_spec
 
 from lambdascale.cluster.records import BlockRecord, PhaseRecord
-from lambdascale.config import SystemSpec
+from lambdascale.config import ScaleSpec, SystemSpec
+from lambdascale.engine.device import DeviceModel
 from lambdascale.errors import CorruptBlockError, LambdaScaleError
+from lambdascale.experiments.run import run
+from lambdascale.experiments.simulated import SIZED_ABOVE, symbolic_inputs
+from lambdascale.experiments.spec import RunSpec
+from lambdascale.multicast.plan import plan
+from lambdascale.sim.models import nominal_model
 from lambdascale.sim.network import Delivery
 from lambdascale.sim.reference import reference_tokens
 from lambdascale.transport.base import Lane
@@ -72,8 +78,6 @@ def test_a_barrier_keeps_ticks_apart_and_changes_no_token(k: int, n: int):
 
 @pytest.mark.parametrize(("k", "n"), SHAPES)
 def test_a_multicast_takes_the_ticks_that_were_planned(k: int, n: int):
-    from lambdascale.multicast.plan import plan
-
     spec = virtual_spec(k, n)
     result = Cluster(spec, ()).run()
     tick_s = MODEL.layout.nbytes / 16 / spec.rate
@@ -99,6 +103,42 @@ def test_a_link_that_always_corrupts_is_given_up_with_a_named_error():
         cluster.network.corrupt(first_block)
     with pytest.raises(LambdaScaleError, match=CorruptBlockError.__name__):
         cluster.run()
+
+
+def test_a_corrupted_activation_is_seen_in_the_tokens():
+    """Activations carry no checksum of ours: symbolic tokens notice what nothing else does."""
+    cluster = Cluster(virtual_spec(2, 4), some_requests(32))
+    cluster.network.corrupt(lambda d: d.lane is Lane.EXPRESS and 0 < d.nbytes < 1000)
+    assert cluster.run().outputs() != reference_tokens(MODEL, cluster.inputs.requests)
+
+
+def test_a_slow_receiver_changes_times_and_no_token():
+    class Slowed(Cluster):
+        def seen(self, record) -> None:
+            if isinstance(record, BlockRecord) and record.block == 3:
+                self.network.slow(3, self.spec.rate / 3)
+
+    requests = some_requests(12)
+    slowed, free = (
+        Slowed(virtual_spec(2, 4), requests).run(),
+        Cluster(virtual_spec(2, 4), requests).run(),
+    )
+    assert slowed.outputs() == free.outputs()
+    assert slowed.phase_s("complete") > 1.5 * free.phase_s("complete")
+
+
+def test_seventy_billion_parameters_scale_to_twelve_nodes():
+    scale = ScaleSpec(num_sources=1, num_nodes=12, num_blocks=32)
+    spec = RunSpec(
+        model="llama-2-70b", dtype="float16", scale=scale, max_tokens=8, link_gbps=400,
+        device=DeviceModel(bandwidth=3.35e12, flops=4e14), clock="virtual",
+    )  # fmt: skip
+    inputs = symbolic_inputs(spec, num_requests=12, prompt_tokens=20)
+    result = run(spec, inputs=inputs)
+    one_copy_s = inputs.image.layout.nbytes / spec.rate
+    assert one_copy_s < result.phase_s("complete") < 1.2 * one_copy_s
+    reference = reference_tokens(nominal_model("llama-2-70b"), inputs.requests, SIZED_ABOVE)
+    assert result.outputs() == reference
 
 
 @pytest.mark.parametrize("victim", [0, 2, 3])
