@@ -5,7 +5,7 @@ blocks from 0; the sources are nodes 0 … num_sources − 1.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from lambdascale.errors import ConfigError
 
@@ -17,6 +17,24 @@ class Transfer(NamedTuple):
     src: int
     dst: int
     block: int
+
+
+class Multicast(Protocol):
+    """What the validator and the evaluator of times need to know; `Schedule` and `Repair` have it.
+
+    `held`: per node, the blocks it holds before tick 1. `subgroups`: who waits for whom at a barrier.
+    """
+
+    @property
+    def num_nodes(self) -> int: ...
+    @property
+    def num_blocks(self) -> int: ...
+    @property
+    def subgroups(self) -> tuple[tuple[int, ...], ...]: ...
+    @property
+    def transfers(self) -> tuple[Transfer, ...]: ...
+    @property
+    def held(self) -> tuple[frozenset[int], ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +51,13 @@ class Schedule:
     @property
     def num_ticks(self) -> int:
         return max((t.tick for t in self.transfers), default=0)
+
+    @property
+    def held(self) -> tuple[frozenset[int], ...]:
+        """Per node, what it holds before tick 1: everything (a source) or nothing."""
+        num_destinations = self.num_nodes - self.num_sources
+        everything = frozenset(range(self.num_blocks))
+        return (everything,) * self.num_sources + (frozenset(),) * num_destinations
 
     def sends_of(self, node: int) -> tuple[Transfer, ...]:
         """What `node` sends, in order."""
