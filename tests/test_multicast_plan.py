@@ -1,6 +1,8 @@
 """Properties of every plan: exhaustive for small N, k, b; hypothesis beyond; the table of paper.md c.5."""
 
 import doctest
+import time
+from collections import Counter
 from itertools import product
 
 import pytest
@@ -8,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lambdascale.errors import ConfigError
-from lambdascale.multicast import binomial, bounds, order, plan, subgroups
+from lambdascale.multicast import (
+    binomial,
+    bounds,
+    circulant,
+    interleaved,
+    order,
+    plan,
+    relays,
+    subgroups,
+)
 from lambdascale.multicast.bounds import arrivals, coverage_tick, holdings, joint_tick, lower_bound
 from lambdascale.multicast.order import ORDERS, block_orders
 from lambdascale.multicast.plan import ALGORITHMS
@@ -32,8 +43,41 @@ TABLE = {
 }
 
 
-def binomial_ticks(num_members: int, num_blocks: int) -> int:
-    return num_blocks + (num_members - 1).bit_length() - 1
+def log2_up(num_members: int) -> int:
+    return (num_members - 1).bit_length()
+
+
+def optimal_ticks(num_members: int, num_blocks: int) -> int:
+    return num_blocks + log2_up(num_members) - 1
+
+
+def interleaved_ticks(num_members: int, num_blocks: int) -> int:
+    """Part p of two has its last round, number ⌈(b − p) ÷ 2⌉ − 1 + ⌈log2 L⌉, in every second tick."""
+    parts = min(2, num_blocks)
+    rounds = [-(-(num_blocks - p) // parts) - 1 + log2_up(num_members) for p in range(parts)]
+    return max(parts * (last - 1) + p + 1 for p, last in enumerate(rounds))
+
+
+def tree_ticks(num_members: int, num_blocks: int) -> int:
+    """A level of the tree has as many members as the two before it together."""
+    levels, level, above = [2], 1, 1
+    while levels[-1] < num_members:
+        level, above = level + above, level
+        levels.append(levels[-1] + level)
+    return num_blocks if num_members == 2 else 2 * (num_blocks - 1) + len(levels)
+
+
+TICKS = {
+    "binomial": optimal_ticks,
+    "kway": optimal_ticks,
+    "circulant": optimal_ticks,
+    "interleaved": interleaved_ticks,
+    "chain": lambda members, blocks: blocks + members - 2,
+    "ring": lambda members, blocks: blocks + members - 2,
+    "tree": tree_ticks,
+    "star": lambda members, blocks: blocks * (members - 1),
+}
+EMITS_EVERY_TICK = ["kway", "circulant", "interleaved", "chain", "ring"]
 
 
 def table_row(schedule: Schedule) -> tuple[int, int, int, int]:
@@ -50,23 +94,77 @@ def table_row(schedule: Schedule) -> tuple[int, int, int, int]:
 def check(schedule: Schedule) -> None:
     validate(schedule)
     n, k, b = schedule.num_nodes, schedule.num_sources, schedule.num_blocks
+    ticks = TICKS[schedule.algorithm]
     assert len(schedule.transfers) == (n - k) * b
-    assert schedule.num_ticks == max(binomial_ticks(len(g), b) for g in schedule.subgroups)
     assert schedule.num_ticks >= lower_bound(n, k, b)
+    last = [0] * n
+    for tick, _, dst, _ in schedule.transfers:
+        last[dst] = tick
     for group in schedule.subgroups:
-        last = max(t.tick for node in group[1:] for t in schedule.receives_of(node))
-        assert last == binomial_ticks(len(group), b)
+        assert max(last[node] for node in group) == ticks(len(group), b)
 
 
-def test_every_small_kway_plan_is_valid_and_as_long_as_the_formula_says() -> None:
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_small_plan_is_valid_and_as_long_as_its_formula_says(algorithm: str) -> None:
     for n, k, b in GRID:
-        check(plan.plan("kway", n, k, b))
+        check(plan.plan(algorithm, n, k, b))
 
 
-def test_every_small_kway_plan_covers_the_model_after_one_chunk() -> None:
+@pytest.mark.parametrize("algorithm", EMITS_EVERY_TICK)
+def test_every_small_plan_covers_the_model_after_one_chunk(algorithm: str) -> None:
+    """Wherever a source emits a new block each tick."""
     for n, k, b in GRID:
-        in_use = min(k, n - k)
-        assert coverage_tick(plan.plan("kway", n, k, b)) == -(-b // in_use)
+        assert coverage_tick(plan.plan(algorithm, n, k, b)) == -(-b // min(k, n - k))
+
+
+@pytest.mark.parametrize("algorithm", sorted(set(ALGORITHMS) - {"binomial"}))
+def test_no_plan_has_fewer_ticks_than_circulant(algorithm: str) -> None:
+    for n, k, b in GRID:
+        assert plan.plan("circulant", n, k, b).num_ticks <= plan.plan(algorithm, n, k, b).num_ticks
+
+
+@pytest.mark.parametrize("nodes", range(2, 258))
+def test_circulant_is_round_optimal_for_every_number_of_nodes(nodes: int) -> None:
+    for b in (1, 2, 3, 5, 8, 13, 16):
+        check(plan.plan("circulant", nodes, 1, b))
+
+
+@pytest.mark.parametrize("nodes", [2, 3, 17, 100, 129, 255, 256, 257])
+def test_circulant_is_round_optimal_for_many_blocks(nodes: int) -> None:
+    for b in (17, 31, 64, 127, 128):
+        check(plan.plan("circulant", nodes, 1, b))
+
+
+def test_circulant_receives_one_block_per_tick_where_binomial_needs_two() -> None:
+    for algorithm, per_tick in (("circulant", 1), ("binomial", 2)):
+        moves = plan.plan(algorithm, 13, 1, 16).transfers
+        assert max(Counter((t.tick, t.dst) for t in moves).values()) == per_tick
+
+
+def test_a_thousand_nodes_are_planned_and_validated_in_seconds() -> None:
+    started = time.perf_counter()
+    schedule = plan.plan("circulant", 1024, 1, 256)
+    planned = time.perf_counter()
+    validate(schedule)
+    assert schedule.num_ticks == 256 - 1 + 10
+    assert planned - started < 2
+    assert time.perf_counter() - planned < 5
+
+
+def test_faasnets_tree_takes_the_rounds_of_the_paper() -> None:
+    """paper.md 6.5, b = 16: the rounds for 2 … 12 nodes."""
+    ticks = [plan.plan("tree", n, 1, 16).num_ticks for n in range(2, 13)]
+    assert ticks == [16, 32, 32, 33, 33, 33, 34, 34, 34, 34, 34]
+
+
+def test_faasnets_tree_for_twelve_nodes_has_the_papers_parents() -> None:
+    parents = {t.dst: t.src for t in plan.plan("tree", 12, 1, 4).transfers}
+    assert [parents[n] for n in range(1, 12)] == [0, 1, 0, 2, 1, 3, 4, 2, 5, 6, 3]
+
+
+def test_no_node_of_a_tree_has_more_than_two_children() -> None:
+    for n in range(2, 130):
+        assert max(Counter(relays.tree_parents(n)).values()) <= 2
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -79,9 +177,9 @@ def test_every_algorithm_composes_with_every_order(algorithm: str, name: str) ->
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_larger_plans_keep_the_properties(data: st.DataObject) -> None:
-    n = data.draw(st.integers(2, 64), "nodes")
-    k = data.draw(st.integers(1, n - 1), "sources")
-    b = data.draw(st.integers(k, 64), "blocks")
+    n = data.draw(st.integers(2, 257), "nodes")
+    k = data.draw(st.integers(1, min(n - 1, 128)), "sources")
+    b = data.draw(st.integers(k, 128), "blocks")
     name = data.draw(st.sampled_from([*ORDERS, None]), "order")
     check(plan.plan(data.draw(st.sampled_from(list(ALGORITHMS)), "algorithm"), n, k, b, name))
 
@@ -178,7 +276,7 @@ def test_every_order_is_a_permutation_per_sub_group(name: str, groups: int) -> N
 @pytest.mark.parametrize(
     ("request_", "names"),
     [
-        (("fastest", 8, 2, 16), "algorithm 'fastest' is unknown; use one of binomial, kway"),
+        (("fastest", 8, 2, 16), "algorithm 'fastest' is unknown; use one of binomial, kway, circ"),
         (("kway", 8, 2, 16, "random"), "use one of contiguous, strided, half, none"),
         (("kway", 8, 8, 16), "sources is 8"),
         (("kway", 8, 0, 16), "sources is 0"),
@@ -194,7 +292,9 @@ def test_a_request_that_cannot_work_is_refused_by_name(
         plan.plan(*request_)
 
 
-@pytest.mark.parametrize("module", [binomial, bounds, order, plan, subgroups])
+@pytest.mark.parametrize(
+    "module", [binomial, bounds, circulant, interleaved, order, plan, relays, subgroups]
+)
 def test_the_examples_in_the_docstrings_are_true(module) -> None:
     found = doctest.testmod(module)
     assert found.attempted > 0

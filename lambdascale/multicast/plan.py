@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 from lambdascale.errors import ConfigError
 from lambdascale.multicast.binomial import binomial, receives_per_tick
+from lambdascale.multicast.circulant import circulant
+from lambdascale.multicast.interleaved import interleaved
 from lambdascale.multicast.order import Order, block_orders
+from lambdascale.multicast.relays import chain, ring, star, tree
 from lambdascale.multicast.schedule import Schedule, Transfer, check_request
 from lambdascale.multicast.subgroups import split
 
@@ -30,9 +33,19 @@ class Algorithm:
     receives_per_tick: Callable[[int], int]
 
 
+def _one(num_members: int) -> int:
+    return 1
+
+
 ALGORITHMS: dict[str, Algorithm] = {
     "binomial": Algorithm(binomial, "none", receives_per_tick),
     "kway": Algorithm(binomial, "contiguous", receives_per_tick),
+    "circulant": Algorithm(circulant, "contiguous", _one),
+    "interleaved": Algorithm(interleaved, "contiguous", _one),
+    "chain": Algorithm(chain, "contiguous", _one),
+    "ring": Algorithm(ring, "contiguous", _one),
+    "tree": Algorithm(tree, "contiguous", _one),
+    "star": Algorithm(star, "contiguous", _one),
 }
 
 

@@ -68,6 +68,28 @@ class Schedule:
         return tuple(t for t in self.transfers if t.dst == node)
 
 
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What is still to be sent when node i holds blocks `held[i]`, until every survivor holds them all.
+
+    A dead node holds nothing and is no survivor. `transfers` are in tick order; ticks count from 1.
+    """
+
+    num_nodes: int
+    num_blocks: int
+    survivors: tuple[int, ...]
+    held: tuple[frozenset[int], ...]
+    transfers: tuple[Transfer, ...]
+
+    @property
+    def num_ticks(self) -> int:
+        return max((t.tick for t in self.transfers), default=0)
+
+    @property
+    def subgroups(self) -> tuple[tuple[int, ...], ...]:
+        return (self.survivors,)
+
+
 def check_request(num_nodes: int, num_sources: int, num_blocks: int) -> None:
     """Raise ConfigError unless k sources can serve N − k destinations with b blocks."""
     if num_nodes < 2:

@@ -1,13 +1,15 @@
 """One validator for every schedule: it accepts a plan only if each transfer can happen, and all is delivered.
 
-The rules: every destination gets every block exactly once; a sender holds what it sends (a block that
-arrives in tick t may be passed on from tick t + 1); a node sends at most one block per tick and receives at
-most as many as its algorithm states; sources receive nothing.
+The rules: every destination gets every block that it lacks exactly once; a sender holds what it sends (a
+block that arrives in tick t may be passed on from tick t + 1); a node sends at most one block per tick and
+receives at most as many as its algorithm states (a repair: one); sources receive nothing, dead nodes too.
 """
+
+from collections.abc import Mapping, Sequence
 
 from lambdascale.errors import ScheduleError
 from lambdascale.multicast.plan import algorithm_named
-from lambdascale.multicast.schedule import Schedule, Transfer
+from lambdascale.multicast.schedule import Multicast, Repair, Schedule, Transfer
 
 NEVER = -1
 
@@ -17,12 +19,23 @@ def validate(schedule: Schedule) -> None:
 
     Raises ConfigError if the schedule's algorithm, and so its port limit, is unknown.
     """
+    limit = algorithm_named(schedule.algorithm).receives_per_tick
     _check_subgroups(schedule)
-    ledger = _Ledger(schedule)
-    for transfer in schedule.transfers:
-        ledger.check(transfer)
-        ledger.record(transfer)
-    ledger.check_complete()
+    receive_limit = [0] * schedule.num_nodes
+    for group in schedule.subgroups:
+        for node in group[1:]:
+            receive_limit[node] = limit(len(group))
+    closed = dict.fromkeys(range(schedule.num_sources), "is a source and needs nothing")
+    _Ledger(schedule, receive_limit, closed).replay()
+
+
+def validate_repair(repair: Repair) -> None:
+    """Raise ScheduleError naming the first transfer that breaks a rule; one receive per node and tick."""
+    alive = set(repair.survivors)
+    closed = {node: "is gone" for node in range(repair.num_nodes) if node not in alive}
+    if any(repair.held[node] for node in closed):
+        raise ScheduleError(f"nodes {sorted(closed)} are gone and cannot hold blocks")
+    _Ledger(repair, [1] * repair.num_nodes, closed).replay()
 
 
 def _check_subgroups(schedule: Schedule) -> None:
@@ -42,19 +55,29 @@ def _check_subgroups(schedule: Schedule) -> None:
 
 
 class _Ledger:
-    """What has happened so far: when each block reached each node, and how busy each node is in this tick."""
+    """What has happened so far: when each block reached each node, and how busy each node is in this tick.
 
-    def __init__(self, schedule: Schedule) -> None:
-        n, k, b = schedule.num_nodes, schedule.num_sources, schedule.num_blocks
-        limit = algorithm_named(schedule.algorithm).receives_per_tick
-        self.schedule = schedule
-        self.arrived = [[0 if node < k else NEVER] * b for node in range(n)]
-        self.receive_limit = dict.fromkeys(range(n), 0)
-        for group in schedule.subgroups:
-            self.receive_limit.update(dict.fromkeys(group[1:], limit(len(group))))
+    `receive_limit` is in blocks per tick; `closed` says why a node takes nothing and need not be complete.
+    """
+
+    def __init__(
+        self, plan: Multicast, receive_limit: Sequence[int], closed: Mapping[int, str]
+    ) -> None:
+        blocks = range(plan.num_blocks)
+        self.plan = plan
+        self.arrived = [[0 if block in held else NEVER for block in blocks] for held in plan.held]
+        self.receive_limit = receive_limit
+        self.closed = closed
         self.tick = 1
         self.sent: set[int] = set()
         self.received: dict[int, int] = {}
+
+    def replay(self) -> None:
+        """Raise unless every transfer can happen and every open node gets everything."""
+        for transfer in self.plan.transfers:
+            self.check(transfer)
+            self.record(transfer)
+        self.check_complete()
 
     def check(self, transfer: Transfer) -> None:
         """Raise unless `transfer` may come next."""
@@ -75,7 +98,7 @@ class _Ledger:
 
     def _check_range(self, transfer: Transfer) -> None:
         tick, src, dst, block = transfer
-        plan = self.schedule
+        plan = self.plan
         if tick < self.tick:
             _refuse(
                 transfer, f"it comes after tick {self.tick}; transfers must be in tick order from 1"
@@ -84,8 +107,8 @@ class _Ledger:
             _refuse(transfer, f"nodes are 0 to {plan.num_nodes - 1}")
         if not 0 <= block < plan.num_blocks:
             _refuse(transfer, f"blocks are 0 to {plan.num_blocks - 1}")
-        if dst < plan.num_sources:
-            _refuse(transfer, f"node {dst} is a source and needs nothing")
+        if dst in self.closed:
+            _refuse(transfer, f"node {dst} {self.closed[dst]}")
 
     def record(self, transfer: Transfer) -> None:
         self.arrived[transfer.dst][transfer.block] = transfer.tick
@@ -94,7 +117,7 @@ class _Ledger:
 
     def check_complete(self) -> None:
         for node, ticks in enumerate(self.arrived):
-            if NEVER in ticks:
+            if NEVER in ticks and node not in self.closed:
                 raise ScheduleError(
                     f"incomplete schedule: node {node} never gets block {ticks.index(NEVER)}"
                 )
