@@ -5,7 +5,6 @@ pipelines. It is on no data path: no block, activation or next token waits for i
 """
 
 import asyncio
-import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from lambdascale.engine.base import EngineLimits
 from lambdascale.model.layout import ImageLayout
 from lambdascale.model.shape import ModelShape
 from lambdascale.multicast.plan import plan
-from lambdascale.pipeline.stages import Stage
+from lambdascale.pipeline.execution import ExecutionPipeline
 from lambdascale.workload.request import Request
 
 PREPARE_S = 120.0
@@ -70,10 +69,8 @@ class Controller:
         schedule = plan(
             system.algorithm, scale.num_nodes, scale.num_sources, scale.num_blocks, system.order
         )
-        self._scaleout = ScaleOut(schedule, image.layout)
-        self._ids = itertools.count()
+        self._scaleout = ScaleOut(schedule, image.layout, system.execute_while_load)
         self._pipelines: dict[int, PipelineRecord] = {}
-        self._dissolving: set[int] = set()
         self._num_waiting = 0
 
     async def run(self, requests: Sequence[Request]) -> None:
@@ -119,8 +116,7 @@ class Controller:
         """From the start of the scale-out until all nodes are replicas and all requests answered."""
         self._log.restart()
         self._log.phase("started")
-        for source in range(self._scale.num_sources):
-            self._replica(source)
+        self._reshape()
         self._multicast()
         self._num_waiting = len(requests)
         arrivals = asyncio.ensure_future(self._arrive(requests))
@@ -184,25 +180,21 @@ class Controller:
 
     def _reshape(self) -> None:
         """Mode-switch complete nodes, and form the execution pipelines that have become possible."""
-        for pipeline in self._scaleout.leaving() - self._dissolving:
-            self._dissolving.add(pipeline)
+        changes = self._scaleout.decide()
+        for pipeline in changes.leaving:
             self._router.drain(pipeline)
             self._members.send(self._pipelines[pipeline].stages[0].node, m.Dissolve(pipeline))
-        for node in self._scaleout.new_replicas():
-            self._replica(node)
+        for replica in changes.replicas:
+            self._form(replica)
         if self._switched:
             self._log.phase("switched")
-        if self._system.execute_while_load:
-            for pipeline, stages in self._scaleout.new_pipelines(lambda: next(self._ids)):
-                self._log.phase("pipeline formed")
-                self._form(pipeline, stages)
+        for formed in changes.pipelines:
+            self._log.phase("pipeline formed")
+            self._form(formed)
 
-    def _replica(self, node: int) -> None:
-        """A node with the whole model is a pipeline of one stage."""
-        self._form(next(self._ids), (Stage(node, 0, self._image.layout.num_parts),))
-
-    def _form(self, pipeline: int, stages: tuple[Stage, ...]) -> None:
-        head, whole = stages[0].node, len(stages) == 1
+    def _form(self, formed: ExecutionPipeline) -> None:
+        pipeline, stages, head = formed.id, formed.stages, formed.head
+        whole = len(stages) == 1
         capacity = self._scale.max_slots
         self._members.send(head, m.Form(pipeline, stages, capacity))
         self._router.add(Server(pipeline, head, whole, capacity))
@@ -213,7 +205,6 @@ class Controller:
 
     def _dissolved(self, message: m.Dissolved) -> None:
         record = self._pipelines.pop(message.pipeline)
-        self._dissolving.discard(message.pipeline)
         gone = PipelineRecord(
             record.pipeline, record.kind, record.stages, self._log.since(), formed=False
         )

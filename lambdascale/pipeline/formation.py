@@ -1,0 +1,114 @@
+"""The decisions of a scale-out, taken from coverage alone: which execution pipelines and replicas exist when.
+
+The controller and `timeline` both drive a `Formation`: tell it what arrived and which pipelines have
+dissolved, then carry out what `decide` returns. A complete member leaves for local execution: its pipeline
+dissolves, and the members it leaves behind are free again. A node is in at most one pipeline.
+"""
+
+import itertools
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from lambdascale.model.blocks import BlockMap
+from lambdascale.pipeline.execution import ExecutionPipeline, next_pipelines
+from lambdascale.pipeline.stages import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is to be done now, in this order; ids of `leaving` and of what is formed never repeat."""
+
+    leaving: tuple[int, ...]
+    replicas: tuple[ExecutionPipeline, ...]
+    pipelines: tuple[ExecutionPipeline, ...]
+
+
+class Formation:
+    """Holdings of every node, and who serves in which pipeline.
+
+    `subgroups` are those of a schedule, source first; nodes 0 … num_sources − 1 hold everything. Without
+    `execute` no execution pipeline is formed, only replicas.
+    """
+
+    def __init__(
+        self,
+        subgroups: Sequence[Sequence[int]],
+        num_sources: int,
+        blocks: BlockMap,
+        costs: Sequence[float],
+        execute: bool = True,
+    ) -> None:
+        self._groups = [tuple(group[1:]) for group in subgroups]
+        self._blocks = blocks
+        self._costs = costs
+        self._execute = execute
+        everything = range(blocks.num_blocks)
+        destinations = sorted(itertools.chain.from_iterable(self._groups))
+        self._held = {node: set(everything) for node in range(num_sources)}
+        self._held |= {node: set() for node in destinations}
+        self._destinations = destinations
+        self._busy: dict[int, int] = {}  # node → pipeline
+        self._replicas: set[int] = set()
+        self._dissolving: set[int] = set()
+        self._ids = itertools.count()
+
+    @property
+    def held(self) -> dict[int, frozenset[int]]:
+        """Per node, the verified blocks."""
+        return {node: frozenset(blocks) for node, blocks in self._held.items()}
+
+    @property
+    def complete(self) -> bool:
+        """Does every destination hold every block?"""
+        return all(map(self._whole, self._destinations))
+
+    @property
+    def covered(self) -> bool:
+        """Do the destinations together hold every block?"""
+        together = set().union(*(self._held[node] for node in self._destinations))
+        return len(together) == self._blocks.num_blocks
+
+    def holds(self, node: int, block: int) -> bool:
+        """Has `block` been verified on `node`?"""
+        return block in self._held[node]
+
+    def arrived(self, node: int, blocks: Collection[int]) -> None:
+        """Note verified blocks."""
+        self._held[node].update(blocks)
+
+    def dissolved(self, pipeline: int) -> None:
+        """Free the members of a pipeline that was told to dissolve."""
+        self._dissolving.discard(pipeline)
+        self._busy = {node: p for node, p in self._busy.items() if p != pipeline}
+
+    def decide(self) -> Changes:
+        """Return what must change; a decision is returned once. The first call makes sources replicas."""
+        leaving = self._leaving()
+        self._dissolving.update(leaving)
+        replicas = self._new_replicas()
+        return Changes(leaving, replicas, self._new_pipelines() if self._execute else ())
+
+    def _whole(self, node: int) -> bool:
+        return len(self._held[node]) == self._blocks.num_blocks
+
+    def _leaving(self) -> tuple[int, ...]:
+        """The pipelines that have a complete member, which now leaves for local execution."""
+        have = {pipeline for node, pipeline in self._busy.items() if self._whole(node)}
+        return tuple(sorted(have - self._dissolving))
+
+    def _new_replicas(self) -> tuple[ExecutionPipeline, ...]:
+        """The complete nodes that are in no pipeline, each a pipeline of one stage."""
+        settled = self._busy.keys() | self._replicas
+        ready = [node for node in self._held if node not in settled and self._whole(node)]
+        self._replicas.update(ready)
+        return tuple(self._named((Stage(node, 0, self._blocks.num_parts),)) for node in ready)
+
+    def _new_pipelines(self) -> tuple[ExecutionPipeline, ...]:
+        """Every execution pipeline that is possible now among free nodes."""
+        formed = next_pipelines(self._groups, self._held, self._busy, self._blocks, self._costs)
+        pipelines = tuple(self._named(stages) for stages in formed)
+        self._busy |= {stage.node: p.id for p in pipelines for stage in p.stages}
+        return pipelines
+
+    def _named(self, stages: tuple[Stage, ...]) -> ExecutionPipeline:
+        return ExecutionPipeline(next(self._ids), stages)
