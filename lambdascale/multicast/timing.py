@@ -12,7 +12,7 @@ took (cut-through), a slower or a busy one makes the write wait. Latency keeps n
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from lambdascale.errors import ConfigError
@@ -21,6 +21,9 @@ from lambdascale.multicast.schedule import Multicast, Transfer
 Times = list[list[float]]  # [node][block] → seconds; 0.0: held from the start, inf: never
 LANDED, SHOWN = 0, 1
 Event = tuple[float, int, int, Transfer]
+Jitter = Callable[
+    [Transfer], float
+]  # seconds that a write keeps the sender's port busy beyond its time
 
 
 def arrival_times(
@@ -31,6 +34,7 @@ def arrival_times(
     latency_s: float = 0.0,
     window: int = 2,
     barrier: bool = False,
+    jitter: Jitter | None = None,
 ) -> Times:
     """Return times[node][block] in seconds (0.0: held from the start, inf: never arrives).
 
@@ -45,7 +49,7 @@ def arrival_times(
     _check_costs(block_nbytes, occupancy_s, latency_s, window)
     busy = [occupancy_s + block_nbytes / rate for rate in per_node]
     ticks = _Ticks(schedule) if barrier else None
-    return _Run(schedule, busy, latency_s, window, ticks).times()
+    return _Run(schedule, busy, latency_s, window, ticks, jitter).times()
 
 
 def node_rates(rates: Sequence[float] | float, num_nodes: int) -> list[float]:
@@ -116,6 +120,7 @@ class _Run:
         latency_s: float,
         window: int,
         ticks: _Ticks | None,
+        jitter: Jitter | None,
     ) -> None:
         n, b = schedule.num_nodes, schedule.num_blocks
         self._schedule = schedule
@@ -123,6 +128,7 @@ class _Run:
         self._latency_s = latency_s
         self._window = window
         self._ticks = ticks
+        self._jitter = jitter
         self._times = [[0.0 if m in held else math.inf for m in range(b)] for held in schedule.held]
         self._egress = [0.0] * n
         self._ingress = [0.0] * n
@@ -157,6 +163,8 @@ class _Run:
             sender.sends.pop()
             sender.in_flight += 1
             left = max(self._egress[node], now) + self._busy[node]
+            if self._jitter:
+                left += self._jitter(transfer)
             self._egress[node] = left
             self._at(left + self._latency_s, LANDED, transfer)
 
