@@ -51,9 +51,8 @@ class ModelCosts:
     @classmethod
     def of(cls, name: str, shape: ModelShape, dtype: str) -> "ModelCosts":
         """Read the sizes from a shape."""
-        width = DTYPE_BYTES[dtype] if dtype in DTYPE_BYTES else 0
         layout = shape.layout(name, dtype)
-        kv = shape.kv_bytes_per_token(dtype)
+        kv, width = shape.kv_bytes_per_token(dtype), DTYPE_BYTES[dtype]
         return cls(layout, kv, shape.hidden * width, shape.vocab * width)
 
     def kv_of(self, first: int, stop: int) -> float:
