@@ -12,7 +12,7 @@ from lambdascale.errors import ConfigError
 from lambdascale.multicast.binomial import binomial, receives_per_tick
 from lambdascale.multicast.circulant import circulant
 from lambdascale.multicast.interleaved import interleaved
-from lambdascale.multicast.order import Order, block_orders
+from lambdascale.multicast.order import block_orders
 from lambdascale.multicast.relays import chain, ring, star, tree
 from lambdascale.multicast.schedule import Schedule, Transfer, check_request
 from lambdascale.multicast.subgroups import split
@@ -42,6 +42,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "kway": Algorithm(binomial, "contiguous", receives_per_tick),
     "circulant": Algorithm(circulant, "contiguous", _one),
     "interleaved": Algorithm(interleaved, "contiguous", _one),
+    "weighted": Algorithm(circulant, "contiguous", _one),  # for equal rates; see `weighted`
     "chain": Algorithm(chain, "contiguous", _one),
     "ring": Algorithm(ring, "contiguous", _one),
     "tree": Algorithm(tree, "contiguous", _one),
@@ -78,12 +79,12 @@ def plan(
     transfers = [
         transfer
         for group, blocks in zip(groups, orders, strict=True)
-        for transfer in _lay(bases[len(group)], group, blocks)
+        for transfer in lay(bases[len(group)], group, blocks)
     ]
     transfers.sort(key=lambda transfer: transfer.tick)
     return Schedule(algorithm, num_nodes, num_sources, num_blocks, groups, tuple(transfers))
 
 
-def _lay(base: Sequence[Transfer], group: Sequence[int], blocks: Order) -> list[Transfer]:
+def lay(base: Sequence[Transfer], group: Sequence[int], blocks: Sequence[int]) -> list[Transfer]:
     """Put nodes for the members of a base and block numbers for its block positions."""
     return [Transfer(tick, group[src], group[dst], blocks[at]) for tick, src, dst, at in base]
