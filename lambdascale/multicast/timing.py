@@ -5,9 +5,9 @@ The rules are those of `cluster.exchange` and of the simulated links:
     a node posts its sends in order, each as soon as its block is here and fewer than `window` writes are
     in flight; posted → egress of the sender → left → latency → ingress of the receiver → shown, done
 
-A port is busy for occupancy + bytes ÷ rate per write; an idle receiver adds nothing to what the sender
-took (cut-through), a slower or a busy one makes the write wait. Latency keeps nothing busy. With
-`barrier`, a tick of a sub-group starts when all writes of its earlier ticks are done (the paper's system).
+A port is busy for occupancy + bytes ÷ rate per write; an idle receiver as fast as the sender adds nothing
+(cut-through), a slower or a busy one makes the write wait. Latency keeps nothing busy. With `barrier`, a
+tick of a sub-group starts when all writes of its earlier ticks are done (the paper's system).
 """
 
 import heapq
@@ -20,6 +20,7 @@ from lambdascale.multicast.schedule import Multicast, Transfer
 
 Times = list[list[float]]  # [node][block] → seconds; 0.0: held from the start, inf: never
 LANDED, SHOWN = 0, 1
+ROUNDING = 1e-12  # a write that the ingress delays by no more than this part of now is not delayed
 Event = tuple[float, int, int, Transfer]
 Jitter = Callable[
     [Transfer], float
@@ -142,11 +143,13 @@ class _Run:
         for node in range(self._schedule.num_nodes):
             self._post(node, 0.0)
         while self._events:
-            now, _, kind, transfer = heapq.heappop(self._events)
-            if kind == LANDED:
-                self._land(transfer, now)
-            else:
-                self._show(transfer, now)
+            now = self._events[0][0]
+            shown = []
+            while self._events and self._events[0][0] == now:
+                _, _, kind, transfer = heapq.heappop(self._events)
+                if kind == SHOWN or self._is_shown(transfer, now):
+                    shown.append(transfer)
+            self._show(shown, now)
         return self._times
 
     def _at(self, when: float, kind: int, transfer: Transfer) -> None:
@@ -168,22 +171,31 @@ class _Run:
             self._egress[node] = left
             self._at(left + self._latency_s, LANDED, transfer)
 
-    def _land(self, transfer: Transfer, now: float) -> None:
-        dst = transfer.dst
-        shown = max(self._ingress[dst] + self._busy[dst], now)
-        self._ingress[dst] = shown
-        if shown > now:
+    def _is_shown(self, transfer: Transfer, now: float) -> bool:
+        """Let a write that has landed pass the ingress; it began to come when it began to leave."""
+        _, src, dst, _ = transfer
+        began = max(self._ingress[dst], now - self._busy[src])
+        shown = self._ingress[dst] = max(began + self._busy[dst], now)
+        if shown > now * (1 + ROUNDING):
             self._at(shown, SHOWN, transfer)
-        else:
-            self._show(transfer, now)
+            return False
+        return True
 
-    def _show(self, transfer: Transfer, now: float) -> None:
-        _, src, dst, block = transfer
-        self._times[dst][block] = min(self._times[dst][block], now)
-        self._senders[src].in_flight -= 1
-        self._post(src, now)
-        self._post(dst, now)
-        opened = self._ticks.done(transfer) if self._ticks else None
-        if opened is not None:
-            for node in self._schedule.subgroups[opened]:
+    def _show(self, transfers: Sequence[Transfer], now: float) -> None:
+        """The receivers go on first: a sender learns a moment later that its write is done."""
+        for _, _, dst, block in transfers:
+            self._times[dst][block] = min(self._times[dst][block], now)
+        for _, _, dst, _ in transfers:
+            self._post(dst, now)
+        for transfer in transfers:
+            self._senders[transfer.src].in_flight -= 1
+            self._post(transfer.src, now)
+        for group in self._opened(transfers):
+            for node in self._schedule.subgroups[group]:
                 self._post(node, now)
+
+    def _opened(self, transfers: Sequence[Transfer]) -> list[int]:
+        if self._ticks is None:
+            return []
+        done = map(self._ticks.done, transfers)
+        return [group for group in done if group is not None]
