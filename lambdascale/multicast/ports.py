@@ -45,6 +45,7 @@ def validate_times(
         began[src] = min(began[src], held)
     for node, least in enumerate(takes):
         _check_ingress(node, sorted(came[node]), least)
+    for node, least in enumerate(takes):
         _check_egress(node, sorted(went[node]), began[node], least)
 
 
