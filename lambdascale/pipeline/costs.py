@@ -12,6 +12,8 @@ from lambdascale.errors import ConfigError
 from lambdascale.model.layout import DTYPE_BYTES, ImageLayout
 from lambdascale.model.shape import ModelShape
 
+MARGIN = 1.05  # predicted gain below which nothing is lent or moved
+
 
 class Device(Protocol):
     """How long a step takes; `engine.device.DeviceModel` is one."""
