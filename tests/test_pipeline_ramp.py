@@ -41,7 +41,7 @@ def test_the_bound_is_the_scarcest_set_of_parts(case) -> None:
     runnable, speeds = dict(enumerate(held)), dict(enumerate(pace))
     bound = ramp_bound(runnable, costs, speeds)
     assert bound.throughput == pytest.approx(brute_force(costs, runnable, speeds), rel=1e-8)
-    scarce = [p for p in bound.limiting]
+    scarce = list(bound.limiting)
     able = sum(speeds[n] for n, own in runnable.items() if own & set(scarce))
     assert bound.throughput == pytest.approx(able / sum(costs[p] for p in scarce), rel=1e-8)
 

@@ -8,7 +8,6 @@ receiver with the first part could run it and let a source run the rest. Meant f
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from math import inf
 
 from lambdascale.pipeline.spread import spread
@@ -74,26 +73,27 @@ class _Budget:
 
 
 def cooperate(
-    groups: Sequence[Sequence[int]],
+    free: Sequence[int],
     runnable: Mapping[int, Collection[int]],
     lenders: Sequence[Lender],
     costs: Sequence[float],
     hop_nbytes: float = 0.0,
 ) -> Arrangement:
-    """Return the arrangement of the free receivers in `groups` with the highest predicted throughput.
+    """Return the arrangement of the `free` receivers with the highest predicted throughput.
 
-    `groups` are the free receivers of each sub-group; `costs` the time of each part for one pass, and
-    `hop_nbytes` what a pass sends per hop. Tries every number of pipelines and of stages each; among those
-    within NEGLIGIBLE of each other the fewest stages win. A lender's parts of all pipelines count together.
+    `costs` is the time of each part for one pass, `hop_nbytes` what a pass sends per hop. Tries every
+    number of pipelines and of stages each, shortest first; more must gain more than NEGLIGIBLE. What a
+    lender runs for all pipelines and alone fits into its time.
 
-    >>> lend = cooperate([[1]], {1: {0, 1}}, [Lender(0)], [1, 1, 1, 1])
+    >>> lend = cooperate([1], {1: {0, 1}}, [Lender(0)], [1, 1, 1, 1])
     >>> lend.throughput, lend.pipelines[0].stages
     (0.5, (Stage(node=1, first=0, stop=2), Stage(node=0, first=2, stop=4)))
     """
     best = _arrange((), lenders, costs, hop_nbytes)
     if not lenders:
         return best
-    for sets, share in _choices(groups, runnable):
+    able = [node for node in free if runnable[node]]
+    for sets, share in _choices(able, runnable):
         formed = _spread_all(sets, share, runnable, lenders, costs)
         found = _arrange(formed, lenders, costs, hop_nbytes)
         least = best.throughput * (1 + NEGLIGIBLE)
@@ -108,11 +108,9 @@ Sets = tuple[tuple[int, ...], ...]
 
 
 def _choices(
-    groups: Sequence[Sequence[int]], runnable: Mapping[int, Collection[int]]
+    free: Sequence[int], runnable: Mapping[int, Collection[int]]
 ) -> Iterator[tuple[Sets, float]]:
     """(member sets, share of what a set holds that one member runs at most)."""
-    dealt = (n for turn in zip_longest(*groups) for n in turn if n is not None)
-    free = [node for node in dealt if runnable.get(node)]
     for count in range(1, len(free) + 1):
         sets = _matched(free, count, runnable)
         for num_stages in range(1, len(sets[0]) + 1):

@@ -70,15 +70,13 @@ def ramps(
             node: blocks.runnable([i for i, t in enumerate(own) if t <= now])
             for node, own in enumerate(times)
         }
-        groups = [group[1:] for group in schedule.subgroups]
-        moments.append(_moment(now, held, groups, course.serving(now), costs))
+        moments.append(_moment(now, held, course.serving(now), costs))
     return RampReport(tuple(moments), num_sources)
 
 
 def _moment(
     now: float,
     held: dict[int, frozenset[int]],
-    groups: Sequence[Sequence[int]],
     serving: Sequence[ExecutionPipeline],
     costs: Sequence[float],
 ) -> Moment:
@@ -86,8 +84,8 @@ def _moment(
     lenders = [Lender(node) for node in whole]
     multi = [p for p in serving if len(p.stages) > 1]
     busy = {node for p in multi for node in p.members}
-    partial = [[n for n in group if n not in whole] for group in groups]
-    free = [[n for n in group if n not in busy] for group in partial]
+    partial = [node for node in held if node not in whole]
+    free = [node for node in partial if node not in busy]
     replicas, piped = len(whole) / sum(costs), sum(pipeline_rate(p, costs) for p in multi)
     everyone = cooperate(partial, held, lenders, costs).throughput
     joined = everyone
