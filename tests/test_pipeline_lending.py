@@ -109,7 +109,7 @@ def test_lendable_rows_are_the_most_that_keep_the_limit(resident, stop, limit) -
 @settings(max_examples=40, deadline=None)
 def test_a_receiver_with_more_never_lowers_what_is_predicted(resident: int, stop: int) -> None:
     less, more = prefill(resident, prefix(1, stop)), prefill(resident, prefix(1, stop + 1))
-    assert more.rate >= less.rate * 0.94  # a decision may flip at the margin of 1.05, no more
+    assert more.rate >= less.rate * 0.99  # rows are whole, so the limit is not met exactly
 
 
 def test_activations_yield_to_weights() -> None:
