@@ -83,9 +83,9 @@ def brute_force(costs, runnable, lender: int) -> float:
 def test_the_rule_comes_near_the_best_of_all_placements(costs, held) -> None:
     runnable = {i + 1: frozenset(own) for i, own in enumerate(held)}
     found = cooperate(list(runnable), runnable, [Lender(0)], costs).throughput
-    # The rule is greedy and five unequal parts cannot be cut evenly: over 6,000 random cases the mean
-    # was 0.99 of the best and the worst 0.78.
-    assert found >= brute_force(costs, runnable, 0) * 0.75
+    # The rule is greedy and five unequal parts cannot be cut evenly: over all 506,880 such cases (but
+    # for the order of the two receivers) the mean is 0.979 of the best and the worst 0.733.
+    assert found >= brute_force(costs, runnable, 0) * 0.73
 
 
 def test_a_prefix_on_one_receiver_doubles_a_source_as_soon_as_it_is_half() -> None:
