@@ -15,3 +15,13 @@ def gbps(gigabits_per_second: float) -> float:
 def milliseconds(seconds: float) -> float:
     """Convert seconds to milliseconds."""
     return seconds * 1e3
+
+
+def from_microseconds(microseconds: float) -> float:
+    """Convert microseconds to seconds."""
+    return microseconds * 1e-6
+
+
+def from_megabytes(megabytes: float) -> float:
+    """Convert MB (10⁶ bytes) to bytes."""
+    return megabytes * 1e6
