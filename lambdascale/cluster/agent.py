@@ -27,6 +27,10 @@ from lambdascale.storage.base import Storage
 from lambdascale.transport.base import Lane, Notice, Transport
 
 
+class _Stopped(Exception):  # noqa: N818 - the usual way to end a TaskGroup, not an error
+    """The controller said Stop: end the task group and everything in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Leaves:
     """Everything an agent touches the world with."""
@@ -63,14 +67,13 @@ class Agent:
         channel = self._leaves.channel
         channel.send(m.Hello(self._node, self._leaves.transport.address))
         try:
-            async with self._tasks as tasks:
-                background = [
-                    tasks.create_task(self._reporter.run()),
-                    tasks.create_task(self._watch()),
-                ]
+            async with self._tasks:
+                self._spawn(self._reporter.run())
+                self._spawn(self._watch())
                 await self._obey()
-                for task in background:
-                    task.cancel()
+                raise _Stopped
+        except* _Stopped:
+            self._leaves.channel.send(self._report())
         except* LambdaScaleError as group:
             await self._fail(first_of(group))
         finally:
@@ -83,14 +86,13 @@ class Agent:
         with contextlib.suppress(PeerGoneError):  # the controller may have gone meanwhile
             self._leaves.channel.send(m.Failed(self._node, type(error).__name__, str(error)))
 
-    async def _obey(self) -> None:
+    def _report(self) -> m.Report:
         engine = self._leaves.engine
-        while True:
-            message = await self._leaves.channel.receive()
-            if isinstance(message, m.Stop):
-                report = m.Report(self._node, engine.steps, engine.overruns)
-                self._leaves.channel.send(report)
-                return
+        return m.Report(self._node, engine.steps, engine.overruns)
+
+    async def _obey(self) -> None:
+        """Do what the controller says until it says Stop."""
+        while not isinstance(message := await self._leaves.channel.receive(), m.Stop):
             self._handle(message)
 
     def _handle(self, message: m.Message) -> None:
