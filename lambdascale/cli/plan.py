@@ -1,9 +1,9 @@
-"""`lambdascale plan`: show who sends which block to whom, and the bounds, without running anything."""
+"""`lambdascale plan`: a multicast plan and its bounds."""
 
 import argparse
 import json
 
-from lambdascale.cli.options import add_shape
+from lambdascale.cli.options import add_shape, check_size
 from lambdascale.experiments.plan_report import plan_report, plan_table
 from lambdascale.multicast.plan import plan
 
@@ -13,6 +13,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    check_size(options)
     schedule = plan(
         options.algorithm, options.nodes, options.sources, options.blocks, options.order
     )
