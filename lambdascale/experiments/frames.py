@@ -17,16 +17,35 @@ from lambdascale.cluster.records import (
 from lambdascale.workload.request import Request
 
 COLUMNS = {
-    "blocks": ["run", "node", "block", "src", "arrived_s", "verified_s"],
-    "tokens": ["run", "request", "position", "token", "time_s", "node", "pipeline", "kind"],
-    "requests": [
-        *("run", "request", "prompt_tokens", "output_tokens"),
-        *("arrival_s", "ttft_s", "finished_s", "served_by"),
-    ],
-    "nodes": ["run", "node", "role", "complete_s", "switched_s", "steps", "overruns"],
-    "pipelines": ["run", "pipeline", "kind", "node", "first", "stop", "formed_s", "dissolved_s"],
-    "phases": ["run", "phase", "start_s", "seconds"],
+    "blocks": "run:str node:int block:int src:int arrived_s:float verified_s:float",
+    "tokens": (
+        "run:str request:int position:int token:int time_s:float node:int pipeline:int kind:str"
+    ),
+    "requests": (
+        "run:str request:int prompt_tokens:int output_tokens:int arrival_s:float ttft_s:float "
+        "finished_s:float served_by:str"
+    ),
+    "nodes": ("run:str node:int role:str complete_s:float switched_s:float steps:int overruns:int"),
+    "pipelines": (
+        "run:str pipeline:int kind:str node:int first:int stop:int formed_s:float dissolved_s:float"
+    ),
+    "phases": "run:str phase:str start_s:float seconds:float",
 }
+
+
+def types(table: str) -> dict[str, str]:
+    """Return the columns of a table with their types, in order; a float may be missing (NaN).
+
+    >>> types("phases")
+    {'run': 'str', 'phase': 'str', 'start_s': 'float', 'seconds': 'float'}
+    """
+    columns = (column.partition(":") for column in COLUMNS[table].split())
+    return {name: kind for name, _, kind in columns}
+
+
+def typed(table: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of `table`, of the same types whether or not there are rows."""
+    return frame.reindex(columns=list(types(table))).astype(types(table))
 
 
 def tables(
@@ -43,8 +62,8 @@ def tables(
         "phases": _phases(records),
     }
     return {
-        name: pd.DataFrame([{"run": run, **row} for row in rows[name]], columns=columns)
-        for name, columns in COLUMNS.items()
+        name: typed(name, pd.DataFrame([{"run": run, **row} for row in rows[name]]))
+        for name in COLUMNS
     }
 
 
