@@ -44,7 +44,10 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or 2 after an error that the user can mend, 130 or 143 if stopped."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser(given).parse_args(given)
+    options, surplus = _parser(given).parse_known_args(given)
+    if surplus:
+        why = f"{surplus[0]} is unknown; try lambdascale {options.command} --help"
+        return _complain(options, why, BAD_INPUT)
     try:
         with _terminable():
             _module(options.command).run(options)

@@ -18,6 +18,12 @@ from lambdascale.experiments.spec import RunSpec
 from lambdascale.model.text import Tokenizer
 
 MAX_GROWING = 10  # lines of unfinished answers
+DOING = {  # after each phase of the set-up, what takes time until the next one
+    "called": "starting the agents",
+    "inputs ready": "starting the agents",
+    "agents up": "preparing memory and engines, loading the sources",
+    "prepared": "connecting",
+}
 
 
 @contextmanager
@@ -61,8 +67,8 @@ class _Screen:
             case BlockRecord():
                 self._bars.advance(self._nodes[record.node])
             case PhaseRecord():
-                after = f" after {record.time_s:.2f} s" if record.time_s > 0 else ""
-                self._phase = f"{record.phase}{after}"
+                reached = f"{record.phase} after {record.time_s:.2f} s"
+                self._phase = DOING.get(record.phase, reached)
         if (answer := self._answers.see(record)) is not None:
             self._console.print(answer)
 

@@ -32,20 +32,35 @@ def positive(text: str) -> float:
 def add_shape(parser: argparse.ArgumentParser) -> None:
     """Who sends what to whom."""
     group = parser.add_argument_group("the scale-out")
-    group.add_argument("--nodes", type=int, default=4, help="nodes at the end, N (default 4)")
     group.add_argument(
-        "--sources", type=int, default=1, help="nodes that hold the model at first, k (default 1)"
+        "--nodes", metavar="N", type=int, default=4, help="nodes at the end, N (default 4)"
     )
     group.add_argument(
-        "--blocks", type=int, default=16, help="blocks that the model is cut into (default 16)"
+        "--sources",
+        metavar="K",
+        type=int,
+        default=1,
+        help="nodes that hold the model at first, k (default 1)",
+    )
+    group.add_argument(
+        "--blocks",
+        metavar="B",
+        type=int,
+        default=16,
+        help="blocks that the model is cut into (default 16)",
     )
     known = ", ".join(ALGORITHMS)
     group.add_argument(
-        "--algorithm", default="kway", help=f"multicast algorithm: {known} (default kway)"
+        "--algorithm",
+        metavar="NAME",
+        default="kway",
+        help=f"multicast algorithm: {known} (default kway)",
     )
     known = ", ".join(ORDERS)
     group.add_argument(
-        "--order", help=f"order of the blocks: {known} (default: the algorithm's own)"
+        "--order",
+        metavar="NAME",
+        help=f"order of the blocks: {known} (default: the algorithm's own)",
     )
 
 
@@ -64,13 +79,25 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         help="start each tick of the multicast together, as the paper's system does",
     )
     group.add_argument(
-        "--slots", type=int, default=8, help="sequences served at once per node (default 8)"
+        "--slots",
+        metavar="S",
+        type=int,
+        default=8,
+        help="sequences served at once per node (default 8)",
     )
     group.add_argument(
-        "--max-length", type=int, default=512, help="tokens per sequence, at most (default 512)"
+        "--max-length",
+        metavar="L",
+        type=int,
+        default=512,
+        help="tokens per sequence, at most (default 512)",
     )
     group.add_argument(
-        "--timeout", type=positive, default=600.0, help="give up after so many seconds (600)"
+        "--timeout",
+        metavar="S",
+        type=positive,
+        default=600.0,
+        help="give up after so many seconds (600)",
     )
     _add_generation(parser)
 
@@ -78,18 +105,36 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 def _add_generation(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the answers")
     group.add_argument(
-        "--max-tokens", type=int, default=32, help="tokens per answer, at most (default 32)"
+        "--max-tokens",
+        metavar="T",
+        type=int,
+        default=32,
+        help="tokens per answer, at most (default 32)",
     )
     group.add_argument(
-        "--temperature", type=number, default=0.0, help="0: always the likeliest token (default)"
+        "--temperature",
+        metavar="X",
+        type=number,
+        default=0.0,
+        help="0: always the likeliest token (default)",
     )
     group.add_argument(
-        "--top-k", type=int, default=0, help="choose among the k likeliest tokens; 0: off (default)"
+        "--top-k",
+        metavar="K",
+        type=int,
+        default=0,
+        help="choose among the k likeliest tokens; 0: off (default)",
     )
     group.add_argument(
-        "--top-p", type=number, default=1.0, help="choose within this probability (default 1: off)"
+        "--top-p",
+        metavar="P",
+        type=number,
+        default=1.0,
+        help="choose within this probability (default 1: off)",
     )
-    group.add_argument("--seed", type=int, default=0, help="seed of the choice (default 0)")
+    group.add_argument(
+        "--seed", metavar="S", type=int, default=0, help="seed of the choice (default 0)"
+    )
 
 
 def check_size(options: argparse.Namespace) -> None:

@@ -9,7 +9,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from lambdascale.cli.loading import loading
 from lambdascale.cli.options import (
     add_run,
     positive,
@@ -18,10 +20,17 @@ from lambdascale.cli.options import (
     scale_spec,
     system_spec,
 )
+from lambdascale.experiments.agents import agent_nursery
 from lambdascale.experiments.spec import REAL_DTYPES, RunSpec
+from lambdascale.fleet.nursery import Nursery
 from lambdascale.model.catalogue import CATALOGUE
 from lambdascale.model.packed import PackedModel
 from lambdascale.transport.registry import TRANSPORTS
+
+if TYPE_CHECKING:
+    from lambdascale.experiments.inputs import Inputs
+    from lambdascale.experiments.results import RunResult
+    from lambdascale.model.text import Tokenizer
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -54,30 +63,46 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from lambdascale.experiments.agents import agent_nursery
-    from lambdascale.experiments.inputs import check, load_inputs, load_model
+    from lambdascale.experiments.inputs import check, load_model
 
     spec = _spec(options)
     check(spec)
-    packed = load_model(spec)
+    with loading(spec.model, silent=options.json):
+        packed = load_model(spec)
     if options.emulate_devices:
         spec = _with_device(spec, packed)
     with agent_nursery() as nursery:
-        from lambdascale.cli.live import watching
-        from lambdascale.cli.report import run_json, run_table
-        from lambdascale.experiments.run import run as run_spec
-        from lambdascale.model.text import Tokenizer
+        with loading("the tokenizer", silent=options.json):
+            tokenizer, inputs = _inputs(spec, packed)
+        result = _watched(spec, tokenizer, inputs, nursery, silent=options.json)
+    _show(result, inputs, spec.prompts, options.json)
 
-        tokenizer = Tokenizer(packed)
-        inputs = load_inputs(spec, packed, tokenizer)
-        with watching(spec, tokenizer, silent=options.json) as watch:
-            result = run_spec(spec, watch, inputs, nursery)
-    prompts: Sequence[str | None] = spec.prompts
-    print(
-        json.dumps(run_json(result, inputs.requests, prompts))
-        if options.json
-        else run_table(result)
-    )
+
+def _inputs(spec: RunSpec, packed: PackedModel) -> "tuple[Tokenizer, Inputs]":
+    from lambdascale.experiments.inputs import load_inputs
+    from lambdascale.model.text import Tokenizer
+
+    tokenizer = Tokenizer(packed)
+    return tokenizer, load_inputs(spec, packed, tokenizer)
+
+
+def _watched(
+    spec: RunSpec, tokenizer: "Tokenizer", inputs: "Inputs", nursery: Nursery, silent: bool
+) -> "RunResult":
+    from lambdascale.cli.live import watching
+    from lambdascale.experiments.run import run as run_spec
+
+    with watching(spec, tokenizer, silent) as watch:
+        return run_spec(spec, watch, inputs, nursery)
+
+
+def _show(result: "RunResult", inputs: "Inputs", prompts: Sequence[str], as_json: bool) -> None:
+    from lambdascale.cli.report import run_json, run_table
+
+    if as_json:
+        print(json.dumps(run_json(result, inputs.requests, prompts)))
+    else:
+        print(run_table(result))
 
 
 def _spec(options: argparse.Namespace) -> RunSpec:
