@@ -10,6 +10,7 @@ import pandas as pd
 
 from lambdascale.config import ScaleSpec, SystemSpec
 from lambdascale.engine.device import DeviceModel
+from lambdascale.errors import ConfigError
 from lambdascale.experiments import claims
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.spec import RunSpec
@@ -54,10 +55,16 @@ def summary(result: RunResult) -> pd.DataFrame:
 
 
 def receiver_first_s(result: RunResult, run: str) -> float:
-    """Return when a node that had to load the model sampled its first token."""
-    spec = next(spec for spec in result.specs if spec.label == run)
+    """Return when a node that had to load the model sampled its first token; ConfigError if none did."""
+    (spec,) = (spec for spec in result.specs if spec.label == run)
     tokens = result.tokens[result.tokens["run"] == run]
-    return float(tokens.loc[tokens["node"] >= spec.scale.num_sources, "time_s"].min())
+    received = tokens.loc[tokens["node"] >= spec.scale.num_sources, "time_s"]
+    if received.empty:
+        raise ConfigError(
+            f"in {run!r} the sources answered everything before the load was over; "
+            "give more prompts or raise max_tokens"
+        )
+    return float(received.min())
 
 
 def first_token_ratios(result: RunResult) -> dict[int, float]:

@@ -1,6 +1,7 @@
 """What plain `transformers` generates for the same requests on the same weights, one request at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,7 +25,21 @@ def reference_outputs(spec: RunSpec) -> dict[int, tuple[int, ...]]:
     disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(packed.folder, dtype=getattr(torch, spec.dtype))
     model.generation_config = GenerationConfig(pad_token_id=0)
-    return {request.id: generate(model.eval(), request) for request in load_inputs(spec).requests}
+    model.eval()
+    with _one_thread():
+        requests = load_inputs(spec).requests
+        return {request.id: generate(model, request) for request in requests}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread as the engine does: on a shared core, a second one mostly waits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def generate(model: Any, request: Request) -> tuple[int, ...]:
