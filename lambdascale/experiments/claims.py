@@ -53,6 +53,11 @@ def at_most(name: str, obtained: float, limit: float, provenance: str) -> Claim:
     return Claim(name, f"≤ {limit:.2f}", f"{obtained:.2f}", obtained <= limit, provenance)
 
 
+def at_least(name: str, obtained: float, limit: float, provenance: str) -> Claim:
+    """A ratio is no smaller than `limit`."""
+    return Claim(name, f"≥ {limit:.2f}", f"{obtained:.2f}", obtained >= limit, provenance)
+
+
 def reported(name: str, obtained: str, provenance: str) -> Claim:
     """A number for which nothing is expected; it is shown as it is."""
     return Claim(name, "reported", obtained, True, provenance)
