@@ -27,6 +27,7 @@ from lambdascale.fleet.nursery import Nursery
 from lambdascale.transport.threads import LoopCaller
 
 SECRET_BYTES = 32
+START_S = 1.0  # a thread that has not begun by then was interrupted before it was made
 
 Watch = Callable[[Record], None]
 
@@ -83,24 +84,28 @@ def run_all(specs: Sequence[RunSpec], watch: Watch = ignore) -> RunResult:
 def in_thread(work: Coroutine[Any, Any, None]) -> None:
     """Run `work` on a new event loop in a new thread; an interrupt of the caller cancels it."""
     outcome: list[BaseException] = []
+    begun, ended = threading.Event(), threading.Event()
     runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
     loop = runner.get_loop()
     task = loop.create_task(work)
 
     def body() -> None:
+        begun.set()
         try:
             with runner:
                 runner.run(_finish(task))
         except BaseException as error:  # carried to the caller's thread and raised there
             outcome.append(error)
+        finally:
+            ended.set()
 
-    thread = threading.Thread(target=body, name="lambdascale-run")
     try:
-        thread.start()
-        _join(thread)
+        threading.Thread(target=body, name="lambdascale-run").start()
+        _wait(ended)
     except BaseException:
         LoopCaller(loop)(task.cancel)
-        _join(thread)
+        if begun.wait(START_S):
+            _wait(ended)
         raise
     if outcome:
         raise _plain(outcome[0])
@@ -110,10 +115,13 @@ async def _finish(task: asyncio.Task[None]) -> None:
     await task
 
 
-def _join(thread: threading.Thread) -> None:
-    """Join in short waits, so that an interrupt is noticed."""
-    while thread.is_alive():
-        thread.join(0.2)
+def _wait(ended: threading.Event) -> None:
+    """Wait in short turns, so that an interrupt is noticed.
+
+    `Thread.join` would not do: interrupted, it takes a running thread for an ended one (Python < 3.13).
+    """
+    while not ended.wait(0.2):
+        pass
 
 
 def _plain(error: BaseException) -> BaseException:
