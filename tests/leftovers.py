@@ -59,7 +59,15 @@ def files(folder: Path) -> list[Path]:
 
 
 def alive(processes: tuple[psutil.Process, ...]) -> list[psutil.Process]:
-    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in processes if lives(process)]
+
+
+def lives(process: psutil.Process) -> bool:
+    """Is it there, and more than an entry that nobody has collected yet?"""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def own_children() -> list[psutil.Process]:
