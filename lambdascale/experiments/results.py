@@ -125,6 +125,6 @@ def load(folder: Path) -> RunResult:
 
 def _read(path: Path, table: str) -> pd.DataFrame:
     """Read one table to the last bit; an empty text is a text, an empty number is missing."""
-    frame = pd.read_csv(path, float_precision="round_trip")
+    frame = pd.read_csv(path)
     texts = {name: "" for name, kind in types(table).items() if kind == "str"}
     return typed(table, frame.astype(dict.fromkeys(texts, object)).fillna(texts))
