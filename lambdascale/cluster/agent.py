@@ -17,7 +17,7 @@ from lambdascale.cluster.head import Head
 from lambdascale.cluster.links import Links
 from lambdascale.cluster.relay import Relay
 from lambdascale.cluster.reporter import Reporter
-from lambdascale.cluster.tags import IMAGE, INBOX, OUTBOX, Kind, untag
+from lambdascale.cluster.tags import IMAGE, INBOX, OUTBOX, Kind, tag, untag
 from lambdascale.control import messages as m
 from lambdascale.control.base import Channel
 from lambdascale.engine.base import Engine, Rows
@@ -150,10 +150,15 @@ class Agent:
         self._links.learn(message.addresses)
         async with asyncio.TaskGroup() as group:
             for peer in message.bulk:
-                group.create_task(self._links.get(peer, Lane.BULK))
+                group.create_task(self._warm(peer, Lane.BULK, IMAGE))
             for peer in message.express:
-                group.create_task(self._links.get(peer, Lane.EXPRESS))
+                group.create_task(self._warm(peer, Lane.EXPRESS, INBOX))
         self._leaves.channel.send(m.Connected(self._node))
+
+    async def _warm(self, peer: int, lane: Lane, target: int) -> None:
+        """Open a link and make its first write, an empty one."""
+        link = await self._links.get(peer, lane)
+        await link.write(self._model.exchange.outbox, 0, 0, target, 0, tag(Kind.WARM, 0))
 
     def _form(self, form: m.Form) -> None:
         model = self._model
@@ -176,6 +181,8 @@ class Agent:
     async def _noticed(self, notice: Notice) -> None:
         kind, value = untag(notice.tag)
         match kind:
+            case Kind.WARM:
+                pass
             case Kind.BLOCK:
                 arrival = await self._model.exchange.arrived(notice, value, self._corrupt)
                 if arrival is not None:

@@ -32,7 +32,7 @@ class BlockExchange:
         links: Links,
     ) -> None:
         self._image = image
-        self._outbox = outbox
+        self.outbox = outbox
         self._blocks = blocks
         self._checksums = checksums
         self._links = links
@@ -76,7 +76,7 @@ class BlockExchange:
                 f"block {block} from node {peer} failed its checksum {MAX_ATTEMPTS} times"
             )
         link = await self._links.get(peer, Lane.EXPRESS)
-        await link.write(self._outbox, 0, 0, INBOX, 0, tag(Kind.RESEND, block))
+        await link.write(self.outbox, 0, 0, INBOX, 0, tag(Kind.RESEND, block))
 
     async def open_tick(self, tick: int) -> None:
         """Let the sends of `tick` start (barrier mode)."""

@@ -6,6 +6,7 @@ IMAGE, INBOX, OUTBOX = 1, 2, 3  # region keys, the same on every agent
 
 
 class Kind(IntEnum):
+    WARM = 0  # nothing: what the first write to a region costs was paid before time counts
     BLOCK = 1  # block `value` was written into the image
     RESEND = 2  # please write block `value` again; it arrived corrupted
     ACTIVATION = 3  # slot `value` of the inbox holds a micro-batch

@@ -45,7 +45,7 @@ class ShmLink(StreamLink):
         return Window(descriptor, reply.nbytes)
 
     def _move(self, frame: Frame, payload: memoryview) -> None:
-        if payload.nbytes:
+        if frame.kind is Kind.WRITE:  # the first one maps the window, also if it is empty
             view = self._windows[frame.region].view
             copy(view[frame.offset : frame.offset + frame.nbytes], payload)
         self._sock.sendall(frame.pack())
