@@ -46,7 +46,12 @@ def observed(result: RunResult) -> dict[str, object]:
         "order": {int(n): list(g["block"]) for n, g in blocks.groupby("node")},
         "sources": {int(n): set(g["src"]) for n, g in blocks.groupby("node")},
         "pipelines": stages[stages["kind"] == "pipeline"].values.tolist(),
-        "switched": sorted(stages[stages["kind"] == "replica"]["node"]),
+        "last block": blocks.groupby("node")["block"].last().to_dict(),
+        "dissolved before": list(
+            result.pipelines[result.pipelines["kind"] == "pipeline"]["dissolved_s"]
+            < result.nodes.set_index("node")["switched_s"][[2, 3]].min()
+        ),
+        "roles": result.nodes[["node", "role"]].values.tolist(),
     }
 
 

@@ -21,7 +21,7 @@ from lambdascale.cluster.tags import IMAGE, INBOX, OUTBOX, Kind, tag, untag
 from lambdascale.control import messages as m
 from lambdascale.control.base import Channel
 from lambdascale.engine.base import Engine, Rows
-from lambdascale.errors import ConfigError, LambdaScaleError, PeerGoneError
+from lambdascale.errors import ConfigError, LambdaScaleError, PeerGoneError, plain
 from lambdascale.model.blocks import BlockMap
 from lambdascale.storage.base import Storage
 from lambdascale.transport.base import Lane, Notice, Transport
@@ -75,14 +75,17 @@ class Agent:
         except* _Stopped:
             self._leaves.channel.send(self._report())
         except* LambdaScaleError as group:
-            await self._fail(first_of(group))
+            self._fail(plain(group))
+        except* Exception as group:
+            self._fail(plain(group))
+            raise
         finally:
             await self._leaves.storage.close()
             await self._leaves.engine.close()
             await self._leaves.transport.close()
             await channel.close()
 
-    async def _fail(self, error: LambdaScaleError) -> None:
+    def _fail(self, error: BaseException) -> None:
         with contextlib.suppress(PeerGoneError):  # the controller may have gone meanwhile
             self._leaves.channel.send(m.Failed(self._node, type(error).__name__, str(error)))
 
@@ -131,9 +134,8 @@ class Agent:
         transport, engine, limits = self._leaves.transport, self._leaves.engine, prepare.limits
         image = await transport.register(IMAGE, prepare.layout.nbytes)
         await engine.prepare(prepare.layout, prepare.config, image, limits)
-        slot = slot_nbytes(
-            limits.max_step_tokens, engine.row_nbytes, limits.max_slots, engine.final_row_nbytes
-        )
+        widths = engine.row_nbytes, engine.final_row_nbytes
+        slot = slot_nbytes(limits, prepare.layout.num_parts, *widths)
         inbox = await transport.register(INBOX, slot * prepare.max_lanes)
         outbox = await transport.register(OUTBOX, slot * prepare.max_lanes)
         blocks = BlockMap.of(prepare.layout, len(prepare.checksums))
@@ -197,13 +199,3 @@ class Agent:
 
     def _home(self, activation: Activation, rows: Rows) -> None:
         self._heads[activation.pipeline].home(activation, rows)
-
-
-def first_of(group: BaseExceptionGroup[LambdaScaleError]) -> LambdaScaleError:
-    """Return the first error in a (nested) group."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if not isinstance(error, LambdaScaleError):
-        raise TypeError(f"{error!r} is not one of ours")
-    return error

@@ -21,6 +21,7 @@ class Running:
     request: Request
     tokens: list[int]
     slot: int
+    served: int  # the last step that it was part of, or that it waited for on arrival
     computed: int = 0
 
     @property
@@ -53,6 +54,7 @@ class MicroBatch:
     def __init__(self, slots: range) -> None:
         self._free = list(slots)
         self._running: dict[int, Running] = {}
+        self._step = 0
 
     def __len__(self) -> int:
         return len(self._running)
@@ -63,22 +65,29 @@ class MicroBatch:
 
     @property
     def requests(self) -> tuple[int, ...]:
-        """Ids of the requests that are not finished, oldest first."""
+        """Ids of the requests that are not finished."""
         return tuple(r.request.id for r in self._running.values())
 
     def admit(self, request: Request, generated: Sequence[int]) -> None:
         """Take in a request that already has `generated` tokens; needs a free slot."""
         slot = heapq.heappop(self._free)
-        self._running[slot] = Running(request, [*request.prompt, *generated], slot)
+        self._running[slot] = Running(request, [*request.prompt, *generated], slot, self._step)
 
     def compose(self, budget: int) -> Composed:
-        """Return the next step: sequences with least pending first, at most `budget` tokens in all."""
+        """Return the next step of at most `budget` tokens.
+
+        Who was left out of a step comes first in the next, so nobody starves; otherwise decodes come
+        before prefills, which take what is left of the budget.
+        """
         chunks, tokens, picks = [], [], []
-        for run in sorted(self._running.values(), key=lambda r: r.num_pending):
+        self._step += 1
+        for run in sorted(self._running.values(), key=lambda r: (r.served, r.num_pending > 1)):
             length = min(run.num_pending, budget)
             if length == 0:
                 break
             budget -= length
+            run.served = self._step
+            self._running[run.slot] = self._running.pop(run.slot)  # to the end of the queue
             emit = length == run.num_pending
             chunks.append(Chunk(run.slot, run.computed, length, emit))
             tokens.extend(run.tokens[run.computed : run.computed + length])

@@ -41,10 +41,6 @@ class BlockExchange:
         self._open_tick = 0
         self._tick_opened = asyncio.Condition()
 
-    @property
-    def complete(self) -> bool:
-        return all(event.is_set() for event in self._verified)
-
     async def verify_all(self) -> None:
         """Check every block in place (a source, after loading); raises CorruptBlockError."""
         for block, expected in enumerate(self._checksums):

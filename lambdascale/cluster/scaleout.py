@@ -33,7 +33,6 @@ class ScaleOut:
         self._held: dict[int, set[int]] = {node: set() for node in destinations}
         self._busy: dict[int, int] = {}  # node → pipeline
         self._replicas: set[int] = set()
-        self._ticks = dict.fromkeys(range(len(schedule.subgroups)), 1)
 
     @property
     def complete(self) -> bool:
@@ -81,16 +80,3 @@ class ScaleOut:
     def dissolved(self, pipeline: int) -> None:
         """Free the members of a pipeline."""
         self._busy = {node: p for node, p in self._busy.items() if p != pipeline}
-
-    def opened_ticks(self) -> list[tuple[tuple[int, ...], int]]:
-        """Return (members, tick) of each sub-group whose previous tick is over (barrier mode)."""
-        opened = []
-        for index, group in enumerate(self.schedule.subgroups):
-            while self._tick_over(group, self._ticks[index]):
-                self._ticks[index] += 1
-                opened.append((group, self._ticks[index]))
-        return opened
-
-    def _tick_over(self, group: tuple[int, ...], tick: int) -> bool:
-        mine = [t for t in self.schedule.transfers if t.tick == tick and t.src in group]
-        return bool(mine) and all(t.block in self._held[t.dst] for t in mine)

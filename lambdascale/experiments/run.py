@@ -15,7 +15,7 @@ from typing import Any
 
 from lambdascale.cluster.records import PhaseRecord, Record, RunLog
 from lambdascale.control.streams import StreamControl
-from lambdascale.errors import LambdaScaleError
+from lambdascale.errors import plain
 from lambdascale.experiments.agents import ENTRY, agent_nursery
 from lambdascale.experiments.inputs import Inputs, check, load_inputs, load_model
 from lambdascale.experiments.results import RunResult
@@ -108,7 +108,7 @@ def in_thread(work: Coroutine[Any, Any, None]) -> None:
             _wait(ended)
         raise
     if outcome:
-        raise _plain(outcome[0])
+        raise plain(outcome[0])
 
 
 async def _finish(task: asyncio.Task[None]) -> None:
@@ -122,11 +122,3 @@ def _wait(ended: threading.Event) -> None:
     """
     while not ended.wait(0.2):
         pass
-
-
-def _plain(error: BaseException) -> BaseException:
-    """Unwrap a group down to its first named error, which says what went wrong in one line."""
-    if isinstance(error, BaseExceptionGroup):
-        named, _ = error.split(LambdaScaleError)
-        return _plain((named or error).exceptions[0])
-    return error
