@@ -80,9 +80,8 @@ def test_one_scenario_takes_the_same_course_on_both_clocks(tiny_model: TinyModel
 
 def test_smollm2_gives_the_tokens_of_generate_through_pipelines_and_switches(smollm2: PackedModel):
     """24 concurrent prompts of different lengths over TCP, every second one sampled."""
-    words = (
-        "Tell me, in a few words or in many, what a neural network is and is not good for.".split()
-    )
+    text = "Tell me, in a few words or in many, what a neural network is and is not good for."
+    words = text.split()
     tokenizer = Tokenizer(smollm2)
     prompts = [" ".join(words[i % 7 : i % 7 + 1 + i % 11]) for i in range(24)]
     requests = tuple(
