@@ -1,6 +1,7 @@
 """The records of a run as tidy tables: the columns of every CSV and figure (METHODOLOGY.md)."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby, pairwise
 
@@ -14,7 +15,10 @@ from lambdascale.cluster.records import (
     Record,
     TokenRecord,
 )
+from lambdascale.pipeline.stages import Stage
 from lambdascale.workload.request import Request
+
+Stages = Mapping[int, tuple[Stage, ...]]  # of each pipeline
 
 COLUMNS = {
     "blocks": "run:str node:int block:int src:int arrived_s:float verified_s:float",
@@ -53,10 +57,11 @@ def tables(
 ) -> dict[str, pd.DataFrame]:
     """Return one table per name in COLUMNS; `run` labels every row."""
     tokens = [r for r in records if isinstance(r, TokenRecord)]
+    stages, mine = _stages(records), _by_request(tokens)
     rows = {
         "blocks": [asdict(r) for r in records if isinstance(r, BlockRecord)],
         "tokens": [asdict(r) for r in tokens],
-        "requests": [_request(request, tokens, records) for request in requests],
+        "requests": [_request(r, mine.get(r.id, ()), stages) for r in requests],
         "nodes": _nodes(records, num_sources),
         "pipelines": _pipelines(records),
         "phases": _phases(records),
@@ -69,7 +74,21 @@ def tables(
 
 def served_by(tokens: Sequence[TokenRecord], records: Sequence[Record]) -> list[str]:
     """Return who produced a request's tokens over time, e.g. ["pipeline 2+3", "replica 2"]."""
-    stages = {r.pipeline: r.stages for r in records if isinstance(r, PipelineRecord)}
+    return _servers(tokens, _stages(records))
+
+
+def _stages(records: Sequence[Record]) -> Stages:
+    return {r.pipeline: r.stages for r in records if isinstance(r, PipelineRecord)}
+
+
+def _by_request(tokens: Sequence[TokenRecord]) -> Mapping[int, Sequence[TokenRecord]]:
+    mine: defaultdict[int, list[TokenRecord]] = defaultdict(list)
+    for token in tokens:
+        mine[token.request].append(token)
+    return mine
+
+
+def _servers(tokens: Sequence[TokenRecord], stages: Stages) -> list[str]:
     names = []
     for pipeline, group in groupby(tokens, key=lambda t: t.pipeline):
         members = dict.fromkeys(str(stage.node) for stage in stages[pipeline])
@@ -77,10 +96,7 @@ def served_by(tokens: Sequence[TokenRecord], records: Sequence[Record]) -> list[
     return names
 
 
-def _request(
-    request: Request, tokens: Sequence[TokenRecord], records: Sequence[Record]
-) -> dict[str, object]:
-    mine = [t for t in tokens if t.request == request.id]
+def _request(request: Request, mine: Sequence[TokenRecord], stages: Stages) -> dict[str, object]:
     return {
         "request": request.id,
         "prompt_tokens": len(request.prompt),
@@ -88,12 +104,14 @@ def _request(
         "arrival_s": request.arrival_s,
         "ttft_s": mine[0].time_s - request.arrival_s if mine else None,
         "finished_s": mine[-1].time_s if mine else None,
-        "served_by": " > ".join(served_by(mine, records)),
+        "served_by": " > ".join(_servers(mine, stages)),
     }
 
 
 def _nodes(records: Sequence[Record], num_sources: int) -> list[dict[str, object]]:
-    blocks = [r for r in records if isinstance(r, BlockRecord)]
+    complete: defaultdict[int, float] = defaultdict(float)
+    for block in (r for r in records if isinstance(r, BlockRecord)):
+        complete[block.node] = max(complete[block.node], block.verified_s)
     replicas = {
         r.stages[0].node: r.time_s
         for r in records
@@ -103,7 +121,7 @@ def _nodes(records: Sequence[Record], num_sources: int) -> list[dict[str, object
         {
             "node": r.node,
             "role": "source" if r.node < num_sources else "destination",
-            "complete_s": max((b.verified_s for b in blocks if b.node == r.node), default=0.0),
+            "complete_s": complete[r.node],
             "switched_s": replicas.get(r.node),
             "steps": r.steps,
             "overruns": r.overruns,
