@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 from lambdascale.control.streams import StreamControl
 from lambdascale.fleet.local import parse_assignment
@@ -37,3 +38,20 @@ def look_around(argument: str) -> None:
     agent, _ = parse_assignment(argument)
     threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208 - one call
     print(f"node {agent.node}: {threads} thread, {sys.stdin.read()!r} to read", file=sys.stderr)
+
+
+def show_descriptors(argument: str) -> None:
+    """Node 0 stays; another says what it has open besides the standard streams, and that it has them."""
+    agent, _ = parse_assignment(argument)
+    if agent.node == 0:
+        time.sleep(3600)
+    links = {fd: str(Path(f"/proc/self/fd/{fd}").readlink()) for fd in range(64) if is_open(fd)}
+    print(f"node {agent.node}: {links.pop(0)}, {links.pop(1) == links.pop(2)}, {links}")
+
+
+def is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True

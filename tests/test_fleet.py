@@ -169,6 +169,41 @@ def test_agents_have_one_thread_and_nothing_to_read(capfd):
     assert capfd.readouterr().err == "node 0: 1 thread, '' to read\n"
 
 
+def test_what_preloaded_modules_print_goes_to_standard_error_once(capfd, tmp_path, monkeypatch):
+    (tmp_path / "talkative.py").write_text(
+        """import os; print("a banner"); os.write(1, b"and a raw line\\n"); os.system("echo a child")"""
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parent}{os.pathsep}{tmp_path}")
+
+    async def body(nursery: Nursery) -> None:
+        fleet = LocalFleet(nursery, SECRET, "agents_of_tests:look_around")
+        await fleet.start(specs("", 2, None))
+        async with deadline(10, "the ends of both agents"):
+            assert {await fleet.died(), await fleet.died()} == {0, 1}
+        await fleet.close()
+
+    with Nursery(("talkative", "agents_of_tests")) as nursery:
+        asyncio.run(body(nursery))
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert sorted(err.splitlines()) == [
+        *("a banner", "a child", "and a raw line"),
+        *(f"node {node}: 1 thread, '' to read" for node in range(2)),
+    ]
+
+
+def test_an_agent_holds_nothing_of_its_nursery_or_its_siblings(capfd, nursery: Nursery):
+    async def body() -> None:
+        fleet = LocalFleet(nursery, SECRET, "agents_of_tests:show_descriptors")
+        await fleet.start(specs("", 2, None))
+        async with deadline(10, "the end of the second agent"):
+            assert await fleet.died() == 1
+        await fleet.close()
+
+    asyncio.run(body())
+    assert capfd.readouterr().err == "node 1: /dev/null, True, {}\n"
+
+
 def test_agents_end_with_their_nursery(nursery: Nursery):
     async def body() -> None:
         fleet = LocalFleet(nursery, SECRET, "agents_of_tests:outlive")

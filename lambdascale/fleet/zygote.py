@@ -1,6 +1,7 @@
 """The nursery's process: imports the slow modules once, then forks one process per agent.
 
-Reads one JSON object a line from standard input, writes one a line to standard output:
+Reads one JSON object a line from standard input, writes one a line to what was standard output when it
+began (whatever imported modules print goes to standard error):
 
     → {"node": 2, "entry": "package.module:function", "argument": …}
     → {"kill": 2}
@@ -19,6 +20,7 @@ import selectors
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from lambdascale.errors import LambdaScaleError
@@ -28,9 +30,10 @@ _libc = ctypes.CDLL(None)
 
 
 class Zygote:
-    """Forks on request and tells of deaths."""
+    """Forks on request and tells of deaths on the descriptor `output`."""
 
-    def __init__(self) -> None:
+    def __init__(self, output: int) -> None:
+        self._output = output
         self._selector = selectors.DefaultSelector()
         self._selector.register(0, selectors.EVENT_READ)
         self._children: dict[int, tuple[int, int]] = {}  # node → (pid, pidfd)
@@ -59,10 +62,17 @@ class Zygote:
         parent, node = os.getpid(), request["node"]
         pid = os.fork()
         if pid == 0:
-            _live(request, parent)
+            _live(request, parent, self._let_go)
         watch = os.pidfd_open(pid)
         self._children[node] = (pid, watch)
         self._selector.register(watch, selectors.EVENT_READ, node)
+
+    def _let_go(self) -> None:
+        """Close what is the nursery's and not its child's."""
+        self._selector.close()
+        os.close(self._output)
+        for _, watch in self._children.values():
+            os.close(watch)
 
     def _bury(self, node: int) -> None:
         pid, watch = self._children.pop(node)
@@ -70,17 +80,18 @@ class Zygote:
         os.close(watch)
         _, status = os.waitpid(pid, 0)
         message = {"ended": node, "status": os.waitstatus_to_exitcode(status)}
-        os.write(1, json.dumps(message).encode() + b"\n")
+        os.write(self._output, json.dumps(message).encode() + b"\n")
 
 
-def _live(request: dict[str, Any], parent: int) -> None:
-    """The child: die with the nursery, then run the entry function."""
+def _live(request: dict[str, Any], parent: int, let_go: Callable[[], None]) -> None:
+    """The child: die with the nursery, let go of what is not its own, then run the entry function."""
     status = 1
     try:
         _die_with(parent)
+        let_go()
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
-        os.dup2(2, 1)
+        os.close(null)
         module, _, name = request["entry"].partition(":")
         getattr(importlib.import_module(module), name)(request["argument"])
         status = 0
@@ -89,6 +100,7 @@ def _live(request: dict[str, Any], parent: int) -> None:
     except BaseException:  # the process ends here; its reason must be seen
         traceback.print_exc()
     finally:
+        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
 
@@ -103,11 +115,14 @@ def _die_with(parent: int) -> None:
 def main(parent: int, preload: list[str]) -> None:
     """Import `preload`, then serve."""
     _die_with(parent)
+    output = os.dup(1)
+    os.dup2(2, 1)
     for module in preload:
         importlib.import_module(module)
+    sys.stdout.flush()  # or every child would print again what is left in the buffer
     gc.collect()
     gc.freeze()  # or the children's collectors would touch, and so copy, every shared page
-    Zygote().serve()
+    Zygote(output).serve()
 
 
 if __name__ == "__main__":
