@@ -192,15 +192,16 @@ def test_what_preloaded_modules_print_goes_to_standard_error_once(capfd, tmp_pat
     ]
 
 
-def test_an_agent_holds_nothing_of_its_nursery_or_its_siblings(capfd, nursery: Nursery):
-    async def body() -> None:
+def test_an_agent_holds_nothing_of_its_nursery_or_its_siblings(capfd):
+    async def body(nursery: Nursery) -> None:
         fleet = LocalFleet(nursery, SECRET, "agents_of_tests:show_descriptors")
         await fleet.start(specs("", 2, None))
         async with deadline(10, "the end of the second agent"):
             assert await fleet.died() == 1
         await fleet.close()
 
-    asyncio.run(body())
+    with Nursery(("agents_of_tests",)) as nursery:
+        asyncio.run(body(nursery))
     assert capfd.readouterr().err == "node 1: /dev/null, True, {}\n"
 
 
