@@ -97,3 +97,13 @@ def test_more_sequences_than_budget_take_turns():
         for token in step(batch, budget=4)[1]:
             counts[token.request] += 1
     assert max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_prefills_get_at_least_half_of_a_step_and_decodes_go_on_meanwhile():
+    batch = MicroBatch(range(9))
+    for i in range(8):
+        batch.admit(Request(i, (1,), max_tokens=90), ())
+    step(batch)
+    batch.admit(Request(8, tuple(range(40)), max_tokens=1), ())
+    composed, _ = step(batch, budget=8)
+    assert [c.length for c in composed.chunks] == [1, 1, 1, 1, 4]

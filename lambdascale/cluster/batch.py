@@ -21,7 +21,6 @@ class Running:
     request: Request
     tokens: list[int]
     slot: int
-    served: int  # the last step that it was part of, or that it waited for on arrival
     computed: int = 0
 
     @property
@@ -53,8 +52,7 @@ class MicroBatch:
 
     def __init__(self, slots: range) -> None:
         self._free = list(slots)
-        self._running: dict[int, Running] = {}
-        self._step = 0
+        self._running: dict[int, Running] = {}  # least recently served first
 
     def __len__(self) -> int:
         return len(self._running)
@@ -71,22 +69,20 @@ class MicroBatch:
     def admit(self, request: Request, generated: Sequence[int]) -> None:
         """Take in a request that already has `generated` tokens; needs a free slot."""
         slot = heapq.heappop(self._free)
-        self._running[slot] = Running(request, [*request.prompt, *generated], slot, self._step)
+        self._running[slot] = Running(request, [*request.prompt, *generated], slot)
 
     def compose(self, budget: int) -> Composed:
         """Return the next step of at most `budget` tokens.
 
-        Who was left out of a step comes first in the next, so nobody starves; otherwise decodes come
-        before prefills, which take what is left of the budget.
+        Decodes come first and prefills take the rest, at least half if any waits; both in turn, so
+        that nobody starves.
         """
         chunks, tokens, picks = [], [], []
-        self._step += 1
-        for run in sorted(self._running.values(), key=lambda r: (r.served, r.num_pending > 1)):
+        for run in self._next(budget):
             length = min(run.num_pending, budget)
             if length == 0:
                 break
             budget -= length
-            run.served = self._step
             self._running[run.slot] = self._running.pop(run.slot)  # to the end of the queue
             emit = length == run.num_pending
             chunks.append(Chunk(run.slot, run.computed, length, emit))
@@ -94,6 +90,11 @@ class MicroBatch:
             if emit:
                 picks.append(Pick(run.request.id, run.position, run.request.sampling))
         return Composed(tuple(chunks), tuple(tokens), tuple(picks))
+
+    def _next(self, budget: int) -> list[Running]:
+        decodes = [run for run in self._running.values() if run.num_pending == 1]
+        prefills = [run for run in self._running.values() if run.num_pending > 1]
+        return decodes[: budget - budget // 2 if prefills else budget] + prefills
 
     def commit(self, step: Composed, ids: Sequence[int]) -> tuple[Token, ...]:
         """Record what a step produced, free the slots of finished requests, return the new tokens."""

@@ -3,6 +3,7 @@
 from enum import IntEnum
 
 IMAGE, INBOX, OUTBOX = 1, 2, 3  # region keys, the same on every agent
+MAX_VALUE = (1 << 24) - 1
 
 
 class Kind(IntEnum):
@@ -23,4 +24,4 @@ def tag(kind: Kind, value: int) -> int:
 
 def untag(packed: int) -> tuple[Kind, int]:
     """Unpack what `tag` packed; ValueError for a kind nobody knows."""
-    return Kind(packed >> 24), packed & 0xFFFFFF
+    return Kind(packed >> 24), packed & MAX_VALUE
