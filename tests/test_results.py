@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from conftest import TinyModel
 
-from lambdascale.cluster.records import BlockRecord, PhaseRecord, Record
+from lambdascale.cluster.records import BlockRecord, CorruptRecord, PhaseRecord, Record
 from lambdascale.config import ScaleSpec
 from lambdascale.engine.device import DeviceModel
 from lambdascale.errors import ConfigError
@@ -46,7 +46,7 @@ def assert_equal(one: RunResult, other: RunResult) -> None:
         pd.testing.assert_frame_equal(
             getattr(one, name), getattr(other, name), check_exact=True, obj=name
         )
-    assert (one.specs, one.num_corrupt) == (other.specs, other.num_corrupt)
+    assert (one.specs, one.corrupt) == (other.specs, other.corrupt)
 
 
 def test_a_result_is_the_same_after_a_round_trip_over_the_disk(spec: RunSpec, tmp_path: Path):
@@ -128,6 +128,17 @@ def test_runs_are_joined_kept_and_taken_apart_again(spec: RunSpec, tmp_path: Pat
         result.only("nobody")
     with pytest.raises(ConfigError, match="different labels"):
         RunResult.joined([result, alone])
+
+
+def test_corrupted_blocks_are_counted_run_by_run(spec: RunSpec, tmp_path: Path):
+    records = [CorruptRecord(2, block, 0, 0.1) for block in range(3)]
+    bad = RunResult.of(replace(spec, label="bad"), records, ())
+    both = RunResult.joined([run(spec), bad])
+    both.save(tmp_path)
+    for result in (both, load(tmp_path)):
+        assert result.num_corrupt == 3
+        assert result.only(spec.label).num_corrupt == 0
+        assert result.only("bad").num_corrupt == 3
 
 
 def test_execute_while_load_is_compared_with_load_then_serve(spec: RunSpec):

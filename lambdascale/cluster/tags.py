@@ -3,7 +3,7 @@
 from enum import IntEnum
 
 IMAGE, INBOX, OUTBOX = 1, 2, 3  # region keys, the same on every agent
-MAX_VALUE = (1 << 24) - 1
+MAX_VALUE = (1 << 24) - 1  # of a notice
 
 
 class Kind(IntEnum):

@@ -31,7 +31,7 @@ class RunResult:
     nodes: pd.DataFrame
     pipelines: pd.DataFrame
     phases: pd.DataFrame
-    num_corrupt: int = 0
+    corrupt: tuple[int, ...]  # corrupted blocks that were detected, per run
 
     @classmethod
     def of(
@@ -40,7 +40,7 @@ class RunResult:
         """Make the tables of one run."""
         frames = tables(spec.label, records, requests, spec.scale.num_sources)
         corrupt = sum(isinstance(r, CorruptRecord) for r in records)
-        return cls((spec,), **frames, num_corrupt=corrupt)
+        return cls((spec,), **frames, corrupt=(corrupt,))
 
     @classmethod
     def joined(cls, results: Sequence["RunResult"]) -> "RunResult":
@@ -56,7 +56,12 @@ class RunResult:
             )
             for name in COLUMNS
         }
-        return cls(specs, **frames, num_corrupt=sum(r.num_corrupt for r in results))
+        return cls(specs, **frames, corrupt=tuple(n for r in results for n in r.corrupt))
+
+    @property
+    def num_corrupt(self) -> int:
+        """How many corrupted blocks were detected (and fetched again)."""
+        return sum(self.corrupt)
 
     @property
     def provenance(self) -> str:
@@ -65,13 +70,14 @@ class RunResult:
 
     def only(self, *runs: str) -> "RunResult":
         """Return the tables of these runs alone."""
-        specs = tuple(spec for spec in self.specs if spec.label in runs)
+        chosen = [i for i, spec in enumerate(self.specs) if spec.label in runs]
+        specs = tuple(self.specs[i] for i in chosen)
         if len(specs) < len(runs):
             known = ", ".join(spec.label for spec in self.specs)
             raise ConfigError(f"there is no run named so among {', '.join(runs)}; use {known}")
         frames = {name: getattr(self, name) for name in COLUMNS}
         mine = {name: frame[frame["run"].isin(runs)] for name, frame in frames.items()}
-        return RunResult(specs, **mine, num_corrupt=self.num_corrupt)
+        return RunResult(specs, **mine, corrupt=tuple(self.corrupt[i] for i in chosen))
 
     def outputs(self, run: str | None = None) -> dict[int, tuple[int, ...]]:
         """Return each request's output token ids (of run `run`; default: the first)."""
@@ -100,7 +106,7 @@ class RunResult:
             {
                 "specs": [json.loads(msgspec.json.encode(spec)) for spec in self.specs],
                 "provenance": self.provenance,
-                "num_corrupt": self.num_corrupt,
+                "corrupt": self.corrupt,
             },
         )
 
@@ -120,7 +126,7 @@ def load(folder: Path) -> RunResult:
         )
     frames = {name: _read(folder / f"{name}.csv", name) for name in COLUMNS}
     specs = msgspec.convert(stated["specs"], tuple[RunSpec, ...])
-    return RunResult(specs, **frames, num_corrupt=stated["num_corrupt"])
+    return RunResult(specs, **frames, corrupt=tuple(stated["corrupt"]))
 
 
 def _read(path: Path, table: str) -> pd.DataFrame:

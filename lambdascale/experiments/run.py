@@ -17,7 +17,7 @@ from lambdascale.cluster.records import PhaseRecord, Record, RunLog
 from lambdascale.control.streams import StreamControl
 from lambdascale.errors import plain
 from lambdascale.experiments.agents import ENTRY, agent_nursery
-from lambdascale.experiments.inputs import Inputs, check, load_inputs, load_model
+from lambdascale.experiments.inputs import Inputs, check, check_inputs, load_inputs, load_model
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.session import session
 from lambdascale.experiments.simulated import simulate
@@ -50,7 +50,10 @@ def run(
     if spec.clock == "virtual":
         return simulate(spec, watch, inputs)
     called_s = time.monotonic()
-    check(spec)
+    if inputs:
+        check_inputs(spec, inputs)
+    else:
+        check(spec)
     packed = None if inputs else load_model(spec)
     log = RunLog(watch)
     with nullcontext(nursery) if nursery else agent_nursery() as warm:
