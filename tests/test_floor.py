@@ -95,7 +95,7 @@ def test_a_prefill_is_measured_with_so_many_tokens_in_a_larger_context(tiny_mode
 
 
 def test_the_engine_keeps_the_pace_of_a_device_for_more_nodes_than_cores(packed):
-    device = emulated_device(packed, num_nodes=2000, max_slots=80)
+    device = emulated_device(packed, num_nodes=100, max_slots=80)
     promised_s = charged_s(device, packed.layout, Point(80, 80, 0.0))
 
     async def decode() -> tuple[float, int]:
