@@ -38,7 +38,7 @@ test: setup ## Run every test, notebooks included (up to eight minutes)
 	$(VENV_PYTHON) -m pytest tests notebooks --nbval-lax --nbval-current-env
 
 kick-the-tires: setup ## Run the notebooks at their quick defaults and print expected against obtained
-	$(VENV_PYTHON) -m lambdascale.experiments.reproduce
+	$(VENV_PYTHON) -m lambdascale.experiments.reproduce --profile quick
 
 reproduce: kick-the-tires ## Run all that this machine can (for now the quick profile)
 

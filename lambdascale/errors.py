@@ -38,3 +38,11 @@ class CorruptBlockError(LambdaScaleError):
 
 class ScheduleError(LambdaScaleError):
     """A multicast schedule breaks one of its rules; names the transfer and the rule."""
+
+
+def plain(error: BaseException) -> BaseException:
+    """Unwrap a group down to its first named error, which says what went wrong in one line."""
+    if isinstance(error, BaseExceptionGroup):
+        named, _ = error.split(LambdaScaleError)
+        return plain((named or error).exceptions[0])
+    return error

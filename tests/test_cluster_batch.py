@@ -74,3 +74,36 @@ def test_no_step_exceeds_its_budget(budget: int):
         assert 0 < len(composed.tokens) <= budget
         seen += len(tokens)
     assert seen == 9
+
+
+def test_a_long_prefill_is_not_starved_by_short_requests_that_keep_coming():
+    batch = MicroBatch(range(8))
+    batch.admit(Request(0, tuple(range(300)), max_tokens=1), ())
+    for count in range(1, 60):
+        while not batch.full:
+            batch.admit(Request(count, tuple(range(16)), max_tokens=1), ())
+        _, tokens = step(batch, budget=64)
+        if any(token.request == 0 for token in tokens):
+            return
+    pytest.fail("the long prompt never got its first token")
+
+
+def test_more_sequences_than_budget_take_turns():
+    batch = MicroBatch(range(10))
+    for i in range(10):
+        batch.admit(Request(i, (1,), max_tokens=50), ())
+    counts = dict.fromkeys(range(10), 0)
+    for _ in range(30):
+        for token in step(batch, budget=4)[1]:
+            counts[token.request] += 1
+    assert max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_prefills_get_at_least_half_of_a_step_and_decodes_go_on_meanwhile():
+    batch = MicroBatch(range(9))
+    for i in range(8):
+        batch.admit(Request(i, (1,), max_tokens=90), ())
+    step(batch)
+    batch.admit(Request(8, tuple(range(40)), max_tokens=1), ())
+    composed, _ = step(batch, budget=8)
+    assert [c.length for c in composed.chunks] == [1, 1, 1, 1, 4]

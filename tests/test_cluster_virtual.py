@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from virtual import MODEL, Cluster, some_requests, virtual_spec
@@ -18,6 +19,18 @@ from lambdascale.sim.models import nominal_model
 from lambdascale.sim.network import Delivery
 from lambdascale.sim.reference import reference_tokens
 from lambdascale.transport.base import Lane
+
+
+class OneSlow(Cluster):
+    """Node 3 (or the last one) has a link of 0.6 of the rate from its tenth block on."""
+
+    def seen(self, record) -> None:
+        slow = min(3, self.spec.scale.num_nodes - 1)
+        if isinstance(record, BlockRecord) and record.node == slow:
+            self.count = getattr(self, "count", 0) + 1
+            if self.count == 10:
+                self.network.slow(slow, 0.6 * self.spec.rate)
+
 
 SHAPES = [(1, 2), (1, 4), (2, 4), (2, 5), (2, 8), (3, 7), (4, 8), (4, 6)]
 
@@ -70,10 +83,45 @@ def test_without_execute_while_load_no_receiver_serves_before_it_is_complete():
 @pytest.mark.parametrize(("k", "n"), [(1, 4), (2, 7)])
 def test_a_barrier_keeps_ticks_apart_and_changes_no_token(k: int, n: int):
     requests = some_requests(12)
-    barrier = Cluster(virtual_spec(k, n, system=SystemSpec(barrier=True)), requests).run()
-    free = Cluster(virtual_spec(k, n), requests).run()
+    barrier = OneSlow(virtual_spec(k, n, system=SystemSpec(barrier=True)), requests).run()
+    free = OneSlow(virtual_spec(k, n), requests).run()
     assert barrier.outputs() == free.outputs() == reference_tokens(MODEL, requests)
-    assert barrier.phase_s("complete") >= free.phase_s("complete") - 1e-9
+    assert barrier.phase_s("complete") > 1.01 * free.phase_s("complete")
+    schedule = plan("kway", n, k, 16)
+    tick_of = {(t.dst, t.block): t.tick for t in schedule.transfers}
+    for group in schedule.subgroups:
+        last_of: dict[int, float] = {}
+        mine = barrier.blocks[barrier.blocks["node"].isin(group)].to_dict("records")
+        for row in mine:
+            tick = tick_of[row["node"], row["block"]]
+            last_of[tick] = max(last_of.get(tick, 0.0), row["verified_s"])
+        for row in mine:
+            before = tick_of[row["node"], row["block"]] - 1
+            assert row["arrived_s"] > last_of.get(before, -1.0), "ticks are apart"
+
+
+def test_a_request_is_served_when_it_arrives_and_the_run_waits_for_the_last():
+    early, late = some_requests(2)
+    complete = Cluster(virtual_spec(2, 4), ()).run().phase_s("complete")
+    requests = (early, replace(late, arrival_s=3 * complete))
+    result = Cluster(virtual_spec(2, 4), requests).run()
+    tokens = result.tokens.groupby("request")["time_s"].min()
+    assert tokens[0] < 0.1 * complete
+    assert 3 * complete < tokens[1] < 3.2 * complete
+    assert list(result.requests["ttft_s"]) == pytest.approx([tokens[0], tokens[1] - 3 * complete])
+    assert result.outputs() == reference_tokens(MODEL, requests)
+
+
+def test_a_node_switches_when_it_is_complete_and_waits_for_no_other():
+    requests = some_requests(32)
+    result = OneSlow(virtual_spec(2, 4), requests).run()
+    complete = result.blocks.groupby("node")["verified_s"].max()
+    switched = result.nodes.set_index("node")["switched_s"]
+    slow, fast = 3, 2
+    assert complete[slow] > 1.2 * complete[fast]
+    step_s = 0.01
+    assert complete[fast] < switched[fast] < complete[fast] + 4 * step_s
+    assert result.outputs() == reference_tokens(MODEL, requests)
 
 
 @pytest.mark.parametrize(("k", "n"), SHAPES)

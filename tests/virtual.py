@@ -34,8 +34,15 @@ def virtual_spec(
     device = DeviceModel(bandwidth=nbytes / step_s, flops=1e12)
     gbps = nbytes / num_blocks / (BLOCK_TIMES * step_s) * 8 / 1e9
     scale = ScaleSpec(num_sources, num_nodes, num_blocks, max_slots, max_step_tokens=16)
-    return RunSpec("symbolic", "float32", system or SystemSpec(), scale, (), 48, Sampling(), "sim", gbps, device,
-                   "virtual")  # fmt: skip
+    return RunSpec(
+        model="symbolic",
+        system=system or SystemSpec(),
+        scale=scale,
+        transport="sim",
+        link_gbps=gbps,
+        device=device,
+        clock="virtual",
+    )
 
 
 def some_requests(

@@ -1,29 +1,37 @@
-"""`lambdascale fetch`: put a model's weights into the cache, packed and ready to scale."""
+"""`lambdascale fetch`: a model's weights, packed in the cache."""
 
 import argparse
 import json
 
-from lambdascale.model.catalogue import load_packed
+from lambdascale.errors import ConfigError
+from lambdascale.experiments.spec import REAL_DTYPES
+from lambdascale.model.catalogue import CATALOGUE, load_packed
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, help="a catalogue name or a checkpoint folder")
-    parser.add_argument("--dtype", default="float32", help="float32 (default) or bfloat16")
+    known = ", ".join(CATALOGUE)
+    parser.add_argument(
+        "--model", required=True, help=f"{known}, or a folder of Hugging Face safetensors"
+    )
+    parser.add_argument(
+        "--dtype", default="float32", help=f"{' or '.join(REAL_DTYPES)} (default float32)"
+    )
 
 
 def run(options: argparse.Namespace) -> None:
-    packed = load_packed(options.model, options.dtype)
+    if options.dtype not in REAL_DTYPES:
+        known = ", ".join(REAL_DTYPES)
+        raise ConfigError(f"dtype {options.dtype!r} cannot be run here; use one of {known}")
+    layout = (packed := load_packed(options.model, options.dtype)).layout
     facts = {
-        "model": packed.layout.model,
-        "dtype": packed.layout.dtype,
-        "layers": packed.layout.num_layers,
-        "nbytes": packed.layout.nbytes,
+        "model": layout.model,
+        "dtype": layout.dtype,
+        "layers": layout.num_layers,
+        "nbytes": layout.nbytes,
         "image": str(packed.image),
     }
     if options.json:
         print(json.dumps(facts))
-    else:
-        print(
-            f"{facts['model']} ({facts['dtype']}, {facts['layers']} layers, "
-            f"{packed.layout.nbytes / 1e6:.0f} MB) is ready"
-        )
+        return
+    size = f"{layout.nbytes / 1e6:.0f} MB in {layout.dtype}, {layout.num_layers} layers"
+    print(f"{layout.model} is ready: {size}, packed in {packed.image}")

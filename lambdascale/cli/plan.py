@@ -1,9 +1,9 @@
-"""`lambdascale plan`: show who sends which block to whom, and the bounds, without running anything."""
+"""`lambdascale plan`: a multicast plan and its bounds."""
 
 import argparse
 import json
 
-from lambdascale.cli.options import add_shape
+from lambdascale.cli.options import add_shape, check_size
 from lambdascale.errors import ConfigError
 from lambdascale.experiments.plan_compare import compare, compare_table
 from lambdascale.experiments.plan_report import plan_report, plan_table
@@ -38,6 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    check_size(options)
     pricing = _pricing(options)
     if options.compare:
         _compare(options, pricing)

@@ -1,13 +1,26 @@
 """A finished run as text and as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lambdascale.errors import ConfigError
 from lambdascale.experiments.results import RunResult
-from lambdascale.model.text import Tokenizer
 from lambdascale.workload.request import Request
 
 WIDTH = 64  # characters of the timeline
+PHASES = {
+    "inputs ready": "the model is packed, the prompts are tokenised",
+    "agents up": "every node's process has started",
+    "prepared": "memory and engines are ready, the sources hold the model",
+    "connected": "the links between the nodes are open",
+    "started": "the scale-out begins",
+    "first block": "a receiver holds its first block",
+    "covered": "the receivers together hold every block",
+    "pipeline formed": "some receivers serve together, each with a part of the model",
+    "first token of a receiver": "",
+    "complete": "every node holds every block",
+    "switched": "every node serves on its own",
+    "finished": "every answer is complete",
+}
 
 
 def run_json(
@@ -29,39 +42,38 @@ def run_json(
             }
             for request, prompt in zip(requests, prompts, strict=True)
         ],
+        "steps": int(result.nodes["steps"].sum()),
         "overruns": int(result.nodes["overruns"].sum()),
         "corrupt_blocks": result.num_corrupt,
     }
 
 
-def answers(result: RunResult, prompts: Sequence[str], tokenizer: Tokenizer) -> str:
-    """Return each prompt with its answer, when it began and who gave it."""
-    outputs = result.outputs()
-    rows = result.requests.to_dict("records")
-    lines = []
-    for request, prompt in enumerate(prompts):
-        row = rows[request]
-        text = " ".join(tokenizer.decode(outputs[request]).split())
-        lines.append(f"[{request}] {prompt}\n    {text}")
-        lines.append(f"    first token after {row['ttft_s']:.2f} s, by {row['served_by']}")
-    return "\n".join(lines)
-
-
 def run_table(result: RunResult) -> str:
-    """Return the timeline of the nodes and one row per phase."""
-    phases = result.phases
-    lines = ["", *_timeline(result), "", f"{'phase':<26}{'at [s]':>10}{'took [s]':>10}"]
-    lines += [
-        f"{row['phase']:<26}{row['start_s'] + row['seconds']:>10.3f}{row['seconds']:>10.3f}"
-        for row in phases.to_dict("records")
-    ]
+    """Return the timeline of the nodes, one row per phase, and a summary."""
+    return "\n".join(["", *_timeline(result), "", *_phases(result), "", *_summary(result)])
+
+
+def _phases(result: RunResult) -> Iterator[str]:
+    yield f"{'phase':<26}{'at [s]':>9}{'took [s]':>10}"
+    for row in result.phases.to_dict("records"):
+        end_s, meaning = row["start_s"] + row["seconds"], PHASES.get(row["phase"], "")
+        yield f"{row['phase']:<26}{end_s:>9.3f}{row['seconds']:>10.3f}   {meaning}".rstrip()
+
+
+def _summary(result: RunResult) -> Iterator[str]:
+    requests = result.requests
+    if not requests.empty:
+        ttft, last_s = requests["ttft_s"], requests["finished_s"].max()
+        yield (
+            f"{len(requests)} answers of {requests['output_tokens'].sum()} tokens in {last_s:.2f} s; "
+            f"time to first token: median {ttft.median():.2f} s, longest {ttft.max():.2f} s"
+        )
+    if result.num_corrupt:
+        yield f"{result.num_corrupt} corrupted blocks were detected and fetched again"
     overruns, steps = result.nodes["overruns"].sum(), result.nodes["steps"].sum()
-    floor = f"; {overruns} of {steps} steps overran the device floor" if _floored(result) else ""
-    return "\n".join([*lines, "", f"these figures are {result.provenance}{floor}"])
-
-
-def _floored(result: RunResult) -> bool:
-    return any(spec.device is not None for spec in result.specs)
+    floored = any(spec.device is not None for spec in result.specs)
+    floor = f"; {overruns} of {steps} steps overran the device floor" if floored else ""
+    yield f"these figures are {result.provenance}{floor}"
 
 
 def _timeline(result: RunResult) -> list[str]:
@@ -69,7 +81,7 @@ def _timeline(result: RunResult) -> list[str]:
     end_s = float(result.phases["start_s"].add(result.phases["seconds"]).max())
     if end_s <= 0:
         raise ConfigError("the run has no duration")
-    times = [i * end_s / WIDTH for i in range(WIDTH)]
+    times = [(i + 1) * end_s / WIDTH for i in range(WIDTH)]
     nodes = [int(node) for node in result.nodes["node"]]
     lines = [
         f"node {node:<4}" + "".join(_cell(result, node, time_s) for time_s in times)
@@ -79,7 +91,7 @@ def _timeline(result: RunResult) -> list[str]:
 
 
 def _legend() -> str:
-    return f"{'':<9}· waiting   ░ loading   ▒ serving in a pipeline   █ replica"
+    return f"{'':<9}· waiting   ░ loading   ▒ serving in a pipeline   █ serving on its own"
 
 
 def _cell(result: RunResult, node: int, time_s: float) -> str:

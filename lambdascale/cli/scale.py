@@ -1,39 +1,112 @@
-"""`lambdascale scale`: grow a real model from k to N local nodes while they answer prompts."""
+"""`lambdascale scale`: a real scale-out on this machine.
+
+What is cheap is checked first; then the nursery of the agents begins to import, and meanwhile this
+process imports what it needs itself.
+"""
 
 import argparse
 import json
-import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lambdascale.cli.live import watching
-from lambdascale.cli.options import add_run, read_prompts, sampling, scale_spec, system_spec
-from lambdascale.cli.report import answers, run_json, run_table
-from lambdascale.engine.device import DeviceModel
-from lambdascale.experiments.floor import emulated_device
-from lambdascale.experiments.inputs import load_inputs
-from lambdascale.experiments.run import run as run_spec
-from lambdascale.experiments.spec import RunSpec
-from lambdascale.model.catalogue import load_packed
-from lambdascale.model.text import Tokenizer
+from lambdascale.cli.loading import loading
+from lambdascale.cli.options import (
+    add_run,
+    positive,
+    read_prompts,
+    sampling,
+    scale_spec,
+    system_spec,
+)
+from lambdascale.experiments.agents import agent_nursery
+from lambdascale.experiments.spec import REAL_DTYPES, RunSpec
+from lambdascale.fleet.nursery import Nursery
+from lambdascale.model.catalogue import CATALOGUE
+from lambdascale.model.packed import PackedModel
+from lambdascale.transport.registry import TRANSPORTS
+
+if TYPE_CHECKING:
+    from lambdascale.experiments.inputs import Inputs
+    from lambdascale.experiments.results import RunResult
+    from lambdascale.model.text import Tokenizer
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="smollm2-135m", help="catalogue name or folder")
-    parser.add_argument("--prompts", type=Path, required=True, help="a file, one prompt a line")
+    known = ", ".join(CATALOGUE)
     parser.add_argument(
-        "--link-gbps", type=float, default=0.0, help="link rate (default: no limit)"
+        "--model",
+        default="smollm2-135m",
+        help=f"{known} (default), or a folder of Hugging Face safetensors",
     )
-    parser.add_argument("--transport", default="shm", help="shm (default) or tcp")
+    parser.add_argument(
+        "--prompts", type=Path, required=True, help="a text file, one prompt a line"
+    )
+    parser.add_argument(
+        "--dtype", default="float32", help=f"{' or '.join(REAL_DTYPES)} (default float32)"
+    )
+    parser.add_argument(
+        "--transport", default="shm", help=f"{' or '.join(TRANSPORTS)} (default shm)"
+    )
+    parser.add_argument(
+        "--link-gbps",
+        type=positive,
+        help="impose this rate on every node's link, in Gbit/s (default: as fast as it goes)",
+    )
     parser.add_argument(
         "--emulate-devices",
         action="store_true",
-        help="give every node the pace of a slower device, so that few cores share out fairly",
+        help="give every node the pace of a slower device, so that they share few cores fairly",
     )
     add_run(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    spec = RunSpec(
+    from lambdascale.experiments.inputs import check, load_model
+
+    spec = _spec(options)
+    check(spec)
+    with loading(spec.model, silent=options.json):
+        packed = load_model(spec)
+    if options.emulate_devices:
+        spec = _with_device(spec, packed)
+    with agent_nursery() as nursery:
+        with loading("the tokenizer", silent=options.json):
+            tokenizer, inputs = _inputs(spec, packed)
+        result = _watched(spec, tokenizer, inputs, nursery, silent=options.json)
+    _show(result, inputs, spec.prompts, options.json)
+
+
+def _inputs(spec: RunSpec, packed: PackedModel) -> "tuple[Tokenizer, Inputs]":
+    from lambdascale.experiments.inputs import load_inputs
+    from lambdascale.model.text import Tokenizer
+
+    tokenizer = Tokenizer(packed)
+    return tokenizer, load_inputs(spec, packed, tokenizer)
+
+
+def _watched(
+    spec: RunSpec, tokenizer: "Tokenizer", inputs: "Inputs", nursery: Nursery, silent: bool
+) -> "RunResult":
+    from lambdascale.cli.live import watching
+    from lambdascale.experiments.run import run as run_spec
+
+    with watching(spec, tokenizer, silent) as watch:
+        return run_spec(spec, watch, inputs, nursery)
+
+
+def _show(result: "RunResult", inputs: "Inputs", prompts: Sequence[str], as_json: bool) -> None:
+    from lambdascale.cli.report import run_json, run_table
+
+    if as_json:
+        print(json.dumps(run_json(result, inputs.requests, prompts)))
+    else:
+        print(run_table(result))
+
+
+def _spec(options: argparse.Namespace) -> RunSpec:
+    return RunSpec(
         model=options.model,
         dtype=options.dtype,
         system=system_spec(options),
@@ -42,22 +115,13 @@ def run(options: argparse.Namespace) -> None:
         max_tokens=options.max_tokens,
         sampling=sampling(options),
         transport=options.transport,
-        link_gbps=options.link_gbps,
-        device=_device(options),
+        link_gbps=options.link_gbps or 0.0,
     )
-    inputs = load_inputs(spec)
-    tokenizer = Tokenizer(load_packed(spec.model, spec.dtype))
-    with watching(spec, tokenizer, show=not options.json and sys.stdout.isatty()) as watch:
-        result = run_spec(spec, watch, inputs)
-    if options.json:
-        print(json.dumps(run_json(result, inputs.requests, spec.prompts)))
-        return
-    print(answers(result, spec.prompts, tokenizer))
-    print(run_table(result))
 
 
-def _device(options: argparse.Namespace) -> DeviceModel | None:
-    if not options.emulate_devices:
-        return None
-    packed = load_packed(options.model, options.dtype)
-    return emulated_device(packed, options.nodes, options.slots)
+def _with_device(spec: RunSpec, packed: PackedModel) -> RunSpec:
+    """Measure this machine while it does nothing else."""
+    from lambdascale.experiments.floor import emulated_device
+
+    device = emulated_device(packed, spec.scale.num_nodes, spec.scale.max_slots)
+    return replace(spec, device=device)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from lambdascale.engine.base import Chunk, Rows
+from lambdascale.engine.base import Chunk, EngineLimits, Rows
+from lambdascale.model.layout import ALIGNMENT
 from lambdascale.pipeline.stages import Stage
 
-HEADER_NBYTES = 64 << 10  # room for the header of one micro-batch in a slot
+ENTRY_NBYTES = 96  # more than a chunk or a stage takes in the header
 _LENGTH = struct.Struct("<I")
 
 
@@ -35,9 +36,11 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Activation] = msgspec.msgpack.Decoder(Activation)
 
 
-def slot_nbytes(max_step_tokens: int, row_nbytes: int, max_slots: int, final_nbytes: int) -> int:
-    """Return the size of an inbox slot: the header and the largest rows that can follow it."""
-    return HEADER_NBYTES + max(max_step_tokens * row_nbytes, max_slots * final_nbytes)
+def slot_nbytes(limits: EngineLimits, num_parts: int, row_nbytes: int, final_nbytes: int) -> int:
+    """Return the size of an inbox slot: the largest header and the largest rows that can follow it."""
+    header = ENTRY_NBYTES * (2 + limits.max_slots + num_parts)
+    rows = max(limits.max_step_tokens * row_nbytes, limits.max_slots * final_nbytes)
+    return (header + rows + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
 
 
 def put(slot: memoryview, activation: Activation, rows: Rows) -> int:

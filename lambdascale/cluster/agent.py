@@ -17,14 +17,18 @@ from lambdascale.cluster.head import Head
 from lambdascale.cluster.links import Links
 from lambdascale.cluster.relay import Relay
 from lambdascale.cluster.reporter import Reporter
-from lambdascale.cluster.tags import IMAGE, INBOX, OUTBOX, Kind, untag
+from lambdascale.cluster.tags import IMAGE, INBOX, OUTBOX, Kind, tag, untag
 from lambdascale.control import messages as m
 from lambdascale.control.base import Channel
 from lambdascale.engine.base import Engine, Rows
-from lambdascale.errors import ConfigError, LambdaScaleError, PeerGoneError
+from lambdascale.errors import ConfigError, LambdaScaleError, PeerGoneError, plain
 from lambdascale.model.blocks import BlockMap
 from lambdascale.storage.base import Storage
 from lambdascale.transport.base import Lane, Notice, Transport
+
+
+class _Stopped(Exception):  # noqa: N818 - the usual way to end a TaskGroup, not an error
+    """The controller said Stop: end the task group and everything in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,34 +67,35 @@ class Agent:
         channel = self._leaves.channel
         channel.send(m.Hello(self._node, self._leaves.transport.address))
         try:
-            async with self._tasks as tasks:
-                background = [
-                    tasks.create_task(self._reporter.run()),
-                    tasks.create_task(self._watch()),
-                ]
+            async with self._tasks:
+                self._spawn(self._reporter.run())
+                self._spawn(self._watch())
                 await self._obey()
-                for task in background:
-                    task.cancel()
+                raise _Stopped
+        except* _Stopped:
+            self._leaves.channel.send(self._report())
         except* LambdaScaleError as group:
-            await self._fail(first_of(group))
+            self._fail(plain(group))
+        except* Exception as group:
+            self._fail(plain(group))
+            raise
         finally:
             await self._leaves.storage.close()
             await self._leaves.engine.close()
             await self._leaves.transport.close()
             await channel.close()
 
-    async def _fail(self, error: LambdaScaleError) -> None:
+    def _fail(self, error: BaseException) -> None:
         with contextlib.suppress(PeerGoneError):  # the controller may have gone meanwhile
             self._leaves.channel.send(m.Failed(self._node, type(error).__name__, str(error)))
 
-    async def _obey(self) -> None:
+    def _report(self) -> m.Report:
         engine = self._leaves.engine
-        while True:
-            message = await self._leaves.channel.receive()
-            if isinstance(message, m.Stop):
-                report = m.Report(self._node, engine.steps, engine.overruns)
-                self._leaves.channel.send(report)
-                return
+        return m.Report(self._node, engine.steps, engine.overruns)
+
+    async def _obey(self) -> None:
+        """Do what the controller says until it says Stop."""
+        while not isinstance(message := await self._leaves.channel.receive(), m.Stop):
             self._handle(message)
 
     def _handle(self, message: m.Message) -> None:
@@ -129,9 +134,8 @@ class Agent:
         transport, engine, limits = self._leaves.transport, self._leaves.engine, prepare.limits
         image = await transport.register(IMAGE, prepare.layout.nbytes)
         await engine.prepare(prepare.layout, prepare.config, image, limits)
-        slot = slot_nbytes(
-            limits.max_step_tokens, engine.row_nbytes, limits.max_slots, engine.final_row_nbytes
-        )
+        widths = engine.row_nbytes, engine.final_row_nbytes
+        slot = slot_nbytes(limits, prepare.layout.num_parts, *widths)
         inbox = await transport.register(INBOX, slot * prepare.max_lanes)
         outbox = await transport.register(OUTBOX, slot * prepare.max_lanes)
         blocks = BlockMap.of(prepare.layout, len(prepare.checksums))
@@ -148,10 +152,15 @@ class Agent:
         self._links.learn(message.addresses)
         async with asyncio.TaskGroup() as group:
             for peer in message.bulk:
-                group.create_task(self._links.get(peer, Lane.BULK))
+                group.create_task(self._warm(peer, Lane.BULK, IMAGE))
             for peer in message.express:
-                group.create_task(self._links.get(peer, Lane.EXPRESS))
+                group.create_task(self._warm(peer, Lane.EXPRESS, INBOX))
         self._leaves.channel.send(m.Connected(self._node))
+
+    async def _warm(self, peer: int, lane: Lane, target: int) -> None:
+        """Open a link and make its first write, an empty one."""
+        link = await self._links.get(peer, lane)
+        await link.write(self._model.exchange.outbox, 0, 0, target, 0, tag(Kind.WARM, 0))
 
     def _form(self, form: m.Form) -> None:
         model = self._model
@@ -174,6 +183,8 @@ class Agent:
     async def _noticed(self, notice: Notice) -> None:
         kind, value = untag(notice.tag)
         match kind:
+            case Kind.WARM:
+                pass
             case Kind.BLOCK:
                 arrival = await self._model.exchange.arrived(notice, value, self._corrupt)
                 if arrival is not None:
@@ -188,13 +199,3 @@ class Agent:
 
     def _home(self, activation: Activation, rows: Rows) -> None:
         self._heads[activation.pipeline].home(activation, rows)
-
-
-def first_of(group: BaseExceptionGroup[LambdaScaleError]) -> LambdaScaleError:
-    """Return the first error in a (nested) group."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if not isinstance(error, LambdaScaleError):
-        raise TypeError(f"{error!r} is not one of ours")
-    return error

@@ -52,7 +52,7 @@ class MicroBatch:
 
     def __init__(self, slots: range) -> None:
         self._free = list(slots)
-        self._running: dict[int, Running] = {}
+        self._running: dict[int, Running] = {}  # least recently served first
 
     def __len__(self) -> int:
         return len(self._running)
@@ -63,7 +63,7 @@ class MicroBatch:
 
     @property
     def requests(self) -> tuple[int, ...]:
-        """Ids of the requests that are not finished, oldest first."""
+        """Ids of the requests that are not finished."""
         return tuple(r.request.id for r in self._running.values())
 
     def admit(self, request: Request, generated: Sequence[int]) -> None:
@@ -72,19 +72,29 @@ class MicroBatch:
         self._running[slot] = Running(request, [*request.prompt, *generated], slot)
 
     def compose(self, budget: int) -> Composed:
-        """Return the next step: sequences with least pending first, at most `budget` tokens in all."""
+        """Return the next step of at most `budget` tokens.
+
+        Decodes come first and prefills take the rest, at least half if any waits; both in turn, so
+        that nobody starves.
+        """
         chunks, tokens, picks = [], [], []
-        for run in sorted(self._running.values(), key=lambda r: r.num_pending):
+        for run in self._next(budget):
             length = min(run.num_pending, budget)
             if length == 0:
                 break
             budget -= length
+            self._running[run.slot] = self._running.pop(run.slot)  # to the end of the queue
             emit = length == run.num_pending
             chunks.append(Chunk(run.slot, run.computed, length, emit))
             tokens.extend(run.tokens[run.computed : run.computed + length])
             if emit:
                 picks.append(Pick(run.request.id, run.position, run.request.sampling))
         return Composed(tuple(chunks), tuple(tokens), tuple(picks))
+
+    def _next(self, budget: int) -> list[Running]:
+        decodes = [run for run in self._running.values() if run.num_pending == 1]
+        prefills = [run for run in self._running.values() if run.num_pending > 1]
+        return decodes[: budget - budget // 2 if prefills else budget] + prefills
 
     def commit(self, step: Composed, ids: Sequence[int]) -> tuple[Token, ...]:
         """Record what a step produced, free the slots of finished requests, return the new tokens."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lambdascale.clock import deadline
+from lambdascale.cluster.barrier import Barrier
 from lambdascale.cluster.members import Members
 from lambdascale.cluster.records import (
     BlockRecord,
@@ -70,6 +71,7 @@ class Controller:
             system.algorithm, scale.num_nodes, scale.num_sources, scale.num_blocks, system.order
         )
         self._scaleout = ScaleOut(schedule, image.layout, system.execute_while_load)
+        self._barrier = Barrier(schedule)
         self._pipelines: dict[int, PipelineRecord] = {}
         self._num_waiting = 0
 
@@ -119,13 +121,17 @@ class Controller:
         self._reshape()
         self._multicast()
         self._num_waiting = len(requests)
-        arrivals = asyncio.ensure_future(self._arrive(requests))
+        work = [asyncio.ensure_future(w) for w in (self._arrive(requests), self._react())]
         try:
-            while not (self._switched and self._num_waiting == 0 and self._router.idle):
-                self._handle(await self._members.receive())
-            await arrivals
+            await asyncio.gather(*work)
         finally:
-            arrivals.cancel()
+            for task in work:
+                task.cancel()
+            await asyncio.wait(work)
+
+    async def _react(self) -> None:
+        while not (self._switched and self._num_waiting == 0 and self._router.idle):
+            self._handle(await self._members.receive())
 
     @property
     def _switched(self) -> bool:
@@ -168,13 +174,14 @@ class Controller:
         for a in coverage.arrivals:
             times = log.since(a.arrived_s), log.since(a.verified_s)
             log.add(BlockRecord(node, a.block, a.src, *times))
-        self._scaleout.arrived(node, [a.block for a in coverage.arrivals])
+        blocks = [a.block for a in coverage.arrivals]
+        self._scaleout.arrived(node, blocks)
         if self._scaleout.covered:
             log.phase("covered")
         if self._scaleout.complete:
             log.phase("complete")
         if self._system.barrier:
-            for group, tick in self._scaleout.opened_ticks():
+            for group, tick in self._barrier.arrived(node, blocks):
                 self._members.tell(group, m.OpenTick(tick))
         self._reshape()
 
@@ -216,7 +223,7 @@ class Controller:
     def _emit(self, message: m.Tokens) -> None:
         record = self._pipelines[message.pipeline]
         node, time_s = record.stages[0].node, self._log.since(message.time_s)
-        if node >= self._scale.num_sources and message.tokens:
+        if node >= self._scale.num_sources:
             self._log.phase("first token of a receiver")
         for t in message.tokens:
             self._router.extend(message.pipeline, t.request, t.token, t.last)

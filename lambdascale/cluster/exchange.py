@@ -32,7 +32,7 @@ class BlockExchange:
         links: Links,
     ) -> None:
         self._image = image
-        self._outbox = outbox
+        self.outbox = outbox
         self._blocks = blocks
         self._checksums = checksums
         self._links = links
@@ -40,10 +40,6 @@ class BlockExchange:
         self._attempts = [0] * len(checksums)
         self._open_tick = 0
         self._tick_opened = asyncio.Condition()
-
-    @property
-    def complete(self) -> bool:
-        return all(event.is_set() for event in self._verified)
 
     async def verify_all(self) -> None:
         """Check every block in place (a source, after loading); raises CorruptBlockError."""
@@ -76,7 +72,7 @@ class BlockExchange:
                 f"block {block} from node {peer} failed its checksum {MAX_ATTEMPTS} times"
             )
         link = await self._links.get(peer, Lane.EXPRESS)
-        await link.write(self._outbox, 0, 0, INBOX, 0, tag(Kind.RESEND, block))
+        await link.write(self.outbox, 0, 0, INBOX, 0, tag(Kind.RESEND, block))
 
     async def open_tick(self, tick: int) -> None:
         """Let the sends of `tick` start (barrier mode)."""

@@ -78,7 +78,8 @@ class Head:
             step = batch.compose(self._budget)
             if step.chunks:
                 tokens = batch.commit(step, await self._round(lane, step))
-                self._channel.send(Tokens(self._form.pipeline, now(), tokens))
+                if tokens:
+                    self._channel.send(Tokens(self._form.pipeline, now(), tokens))
             if not len(batch) and not self._dissolving:
                 self._work[lane].clear()
 

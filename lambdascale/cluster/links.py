@@ -24,6 +24,11 @@ class Links:
         if peer not in self._addresses:
             raise PeerGoneError(peer, "its address was never announced")
         if (peer, lane) not in self._links:
-            opening = self._transport.connect(peer, self._addresses[peer], lane)
-            self._links[peer, lane] = asyncio.ensure_future(opening)
-        return await asyncio.shield(self._links[peer, lane])
+            connecting = self._transport.connect(peer, self._addresses[peer], lane)
+            self._links[peer, lane] = asyncio.ensure_future(connecting)
+        opening = self._links[peer, lane]
+        try:
+            return await asyncio.shield(opening)
+        except PeerGoneError:
+            self._links.pop((peer, lane), None)  # the peer may come back
+            raise

@@ -21,7 +21,7 @@ class Members:
         self._fleet = fleet
         self._num_nodes = num_nodes
         self._channels: dict[int, Channel] = {}
-        self._inbox: asyncio.Queue[tuple[int, m.Message | PeerGoneError]] = asyncio.Queue()
+        self._inbox: asyncio.Queue[tuple[int, m.Message | Exception]] = asyncio.Queue()
         self._readers: list[asyncio.Task[None]] = []
         self.addresses: dict[int, str] = {}
 
@@ -53,8 +53,8 @@ class Members:
         try:
             while True:
                 self._inbox.put_nowait((node, await channel.receive()))
-        except PeerGoneError:
-            self._inbox.put_nowait((node, PeerGoneError(node)))
+        except Exception as error:  # raised by whoever receives next
+            self._inbox.put_nowait((node, error))
 
     def send(self, node: int, message: m.Message) -> None:
         """Send to one agent."""
@@ -67,12 +67,7 @@ class Members:
 
     async def receive(self) -> m.Message:
         """Return the next message; raises the error an agent failed with, or that it is gone."""
-        node, message = await self._inbox.get()
-        if isinstance(message, PeerGoneError):
-            raise message
-        if isinstance(message, m.Failed):
-            raise LambdaScaleError(f"node {node}: {message.reason} ({message.kind})")
-        return message
+        return _sound(*await self._inbox.get())
 
     async def gather(self, kind: type[m.Base], what: str, seconds: float) -> list[m.Message]:
         """Wait for one message of `kind` from every agent."""
@@ -93,8 +88,8 @@ class Members:
                 node, message = await self._inbox.get()
                 if isinstance(message, m.Report):
                     reports[node] = message
-                elif isinstance(message, PeerGoneError) and node not in reports:
-                    raise message
+                elif node not in reports:
+                    _sound(node, message)
         return [reports[node] for node in sorted(reports)]
 
     async def close(self) -> None:
@@ -103,3 +98,12 @@ class Members:
             reader.cancel()
         for channel in self._channels.values():
             await channel.close()
+
+
+def _sound(node: int, message: m.Message | Exception) -> m.Message:
+    """Return the message; raise what is wrong with the agent that sent it."""
+    if isinstance(message, Exception):
+        raise message
+    if isinstance(message, m.Failed):
+        raise LambdaScaleError(f"node {node}: {message.reason} ({message.kind})")
+    return message

@@ -1,4 +1,4 @@
-"""The state of one scale-out: which blocks are where, which tick may start, and `formation`'s decisions.
+"""The state of one scale-out: which blocks are where, and `formation`'s decisions.
 
 Values in, values out; `controller` sends the messages.
 """
@@ -24,7 +24,6 @@ class ScaleOut:
             part_nbytes(layout),
             execute_while_load,
         )
-        self._ticks = dict.fromkeys(range(len(schedule.subgroups)), 1)
 
     @property
     def complete(self) -> bool:
@@ -47,16 +46,3 @@ class ScaleOut:
     def decide(self) -> Changes:
         """Return which pipelines must dissolve and which replicas and pipelines must be formed."""
         return self._formation.decide()
-
-    def opened_ticks(self) -> list[tuple[tuple[int, ...], int]]:
-        """Return (members, tick) of each sub-group whose previous tick is over (barrier mode)."""
-        opened = []
-        for index, group in enumerate(self.schedule.subgroups):
-            while self._tick_over(group, self._ticks[index]):
-                self._ticks[index] += 1
-                opened.append((group, self._ticks[index]))
-        return opened
-
-    def _tick_over(self, group: tuple[int, ...], tick: int) -> bool:
-        mine = [t for t in self.schedule.transfers if t.tick == tick and t.src in group]
-        return bool(mine) and all(self._formation.holds(t.dst, t.block) for t in mine)

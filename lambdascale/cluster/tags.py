@@ -3,9 +3,11 @@
 from enum import IntEnum
 
 IMAGE, INBOX, OUTBOX = 1, 2, 3  # region keys, the same on every agent
+MAX_VALUE = (1 << 24) - 1  # of a notice
 
 
 class Kind(IntEnum):
+    WARM = 0  # nothing: what the first write to a region costs was paid before time counts
     BLOCK = 1  # block `value` was written into the image
     RESEND = 2  # please write block `value` again; it arrived corrupted
     ACTIVATION = 3  # slot `value` of the inbox holds a micro-batch
@@ -22,4 +24,4 @@ def tag(kind: Kind, value: int) -> int:
 
 def untag(packed: int) -> tuple[Kind, int]:
     """Unpack what `tag` packed; ValueError for a kind nobody knows."""
-    return Kind(packed >> 24), packed & 0xFFFFFF
+    return Kind(packed >> 24), packed & MAX_VALUE

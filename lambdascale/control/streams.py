@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import struct
 
+import msgspec
+
 from lambdascale.clock import deadline
 from lambdascale.control.base import Channel, Listener
 from lambdascale.control.messages import Message, decode, encode
@@ -43,6 +45,8 @@ class StreamChannel:
             return decode(await self._reader.readexactly(length))
         except (asyncio.IncompleteReadError, OSError) as error:
             raise PeerGoneError(self.peer) from error
+        except msgspec.DecodeError as error:
+            raise PeerGoneError(self.peer, f"it sent what is no message: {error}") from error
 
     async def close(self) -> None:
         await _hang_up(self._writer)

@@ -135,6 +135,8 @@ def main() -> None:
     parser.add_argument("--mib", type=int, default=NUM_BYTES // MIB, help="size of the image")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds after the first")
     arguments = parser.parse_args()
+    if arguments.mib < 1 or arguments.rounds < 1:
+        parser.error("--mib and --rounds must be at least 1")
     timings = measure(arguments.mib * MIB, arguments.rounds)
     if arguments.json:
         print(json.dumps({name: asdict(timing) for name, timing in timings.items()}, indent=2))

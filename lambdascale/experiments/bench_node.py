@@ -6,7 +6,7 @@ executor here does only what a measurement needs; the production one is in `clus
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
@@ -15,13 +15,13 @@ import xxhash
 
 from lambdascale.errors import CorruptBlockError, PeerGoneError
 from lambdascale.experiments.bench_sockets import SocketLane
-from lambdascale.multicast.schedule import Schedule
+from lambdascale.multicast.schedule import Schedule, Transfer
 from lambdascale.transport.base import Lane, Link, PeerLost, Region, Transport
 from lambdascale.transport.registry import open_transport
 
 SECRET = b"one bench, one machine"
 REGION = 0
-WINDOW = 2
+WRITES_PER_LINK = 2
 SOURCE = 0
 SPOILT_BYTES = 64
 
@@ -45,6 +45,8 @@ class TransportLane:
     def __init__(self, task: Task, transport: Transport, region: Region) -> None:
         self._task = task
         self._transport = transport
+        self._sends = task.schedule.sends_of(task.node)
+        self._receives = task.schedule.receives_of(task.node)
         self.region = region
         self._links: dict[int, Link] = {}
         self.checksums: Sequence[int] = ()
@@ -60,11 +62,11 @@ class TransportLane:
 
     async def connect(self, addresses: Sequence[str]) -> None:
         """Open this node's links and warm each with a notice, so that memory is mapped."""
-        for peer in sorted({t.dst for t in self._task.schedule.sends_of(self._task.node)}):
+        for peer in sorted({t.dst for t in self._sends}):
             link = await self._transport.connect(peer, addresses[peer], Lane.BULK)
             await link.write(self.region, 0, 1, REGION, 0, 0)
             self._links[peer] = link
-        for _ in {t.src for t in self._task.schedule.receives_of(self._task.node)}:
+        for _ in {t.src for t in self._receives}:
             await self._transport.receive()
 
     async def multicast(self, verify: bool) -> None:
@@ -74,24 +76,22 @@ class TransportLane:
             for event in here:
                 event.set()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._send_all(here))
+            for peer in self._links:
+                sends = iter([t for t in self._sends if t.dst == peer])
+                for _ in range(WRITES_PER_LINK):
+                    group.create_task(self._send(sends, here))
             group.create_task(self._receive_all(here, verify))
 
-    async def _send_all(self, here: Sequence[asyncio.Event]) -> None:
-        places = asyncio.Semaphore(WINDOW)
-        async with asyncio.TaskGroup() as group:
-            for transfer in self._task.schedule.sends_of(self._task.node):
-                await here[transfer.block].wait()
-                await places.acquire()
-                sending = group.create_task(self._send(transfer.dst, transfer.block))
-                sending.add_done_callback(lambda _: places.release())
-
-    async def _send(self, peer: int, block: int) -> None:
-        offset, nbytes = self._task.span(block)
-        await self._links[peer].write(self.region, offset, nbytes, REGION, offset, block)
+    async def _send(self, sends: Iterator[Transfer], here: Sequence[asyncio.Event]) -> None:
+        """Take the next of a link's sends and write it once its block is here, until none is left."""
+        for transfer in sends:
+            await here[transfer.block].wait()
+            offset, nbytes = self._task.span(transfer.block)
+            link = self._links[transfer.dst]
+            await link.write(self.region, offset, nbytes, REGION, offset, transfer.block)
 
     async def _receive_all(self, here: Sequence[asyncio.Event], verify: bool) -> None:
-        for _ in self._task.schedule.receives_of(self._task.node):
+        for _ in self._receives:
             notice = await self._transport.receive()
             if isinstance(notice, PeerLost):
                 raise PeerGoneError(notice.peer)

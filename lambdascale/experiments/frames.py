@@ -1,6 +1,7 @@
 """The records of a run as tidy tables: the columns of every CSV and figure (METHODOLOGY.md)."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby, pairwise
 
@@ -14,19 +15,41 @@ from lambdascale.cluster.records import (
     Record,
     TokenRecord,
 )
+from lambdascale.pipeline.stages import Stage
 from lambdascale.workload.request import Request
 
+Stages = Mapping[int, tuple[Stage, ...]]  # of each pipeline
+
 COLUMNS = {
-    "blocks": ["run", "node", "block", "src", "arrived_s", "verified_s"],
-    "tokens": ["run", "request", "position", "token", "time_s", "node", "pipeline", "kind"],
-    "requests": [
-        *("run", "request", "prompt_tokens", "output_tokens"),
-        *("arrival_s", "ttft_s", "finished_s", "served_by"),
-    ],
-    "nodes": ["run", "node", "role", "complete_s", "switched_s", "steps", "overruns"],
-    "pipelines": ["run", "pipeline", "kind", "node", "first", "stop", "formed_s", "dissolved_s"],
-    "phases": ["run", "phase", "start_s", "seconds"],
+    "blocks": "run:str node:int block:int src:int arrived_s:float verified_s:float",
+    "tokens": (
+        "run:str request:int position:int token:int time_s:float node:int pipeline:int kind:str"
+    ),
+    "requests": (
+        "run:str request:int prompt_tokens:int output_tokens:int arrival_s:float ttft_s:float "
+        "finished_s:float served_by:str"
+    ),
+    "nodes": ("run:str node:int role:str complete_s:float switched_s:float steps:int overruns:int"),
+    "pipelines": (
+        "run:str pipeline:int kind:str node:int first:int stop:int formed_s:float dissolved_s:float"
+    ),
+    "phases": "run:str phase:str start_s:float seconds:float",
 }
+
+
+def types(table: str) -> dict[str, str]:
+    """Return the columns of a table with their types, in order; a float may be missing (NaN).
+
+    >>> types("phases")
+    {'run': 'str', 'phase': 'str', 'start_s': 'float', 'seconds': 'float'}
+    """
+    columns = (column.partition(":") for column in COLUMNS[table].split())
+    return {name: kind for name, _, kind in columns}
+
+
+def typed(table: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of `table`, of the same types whether or not there are rows."""
+    return frame.reindex(columns=list(types(table))).astype(types(table))
 
 
 def tables(
@@ -34,23 +57,38 @@ def tables(
 ) -> dict[str, pd.DataFrame]:
     """Return one table per name in COLUMNS; `run` labels every row."""
     tokens = [r for r in records if isinstance(r, TokenRecord)]
+    stages, mine = _stages(records), _by_request(tokens)
     rows = {
         "blocks": [asdict(r) for r in records if isinstance(r, BlockRecord)],
         "tokens": [asdict(r) for r in tokens],
-        "requests": [_request(request, tokens, records) for request in requests],
+        "requests": [_request(r, mine.get(r.id, ()), stages) for r in requests],
         "nodes": _nodes(records, num_sources),
         "pipelines": _pipelines(records),
         "phases": _phases(records),
     }
     return {
-        name: pd.DataFrame([{"run": run, **row} for row in rows[name]], columns=columns)
-        for name, columns in COLUMNS.items()
+        name: typed(name, pd.DataFrame([{"run": run, **row} for row in rows[name]]))
+        for name in COLUMNS
     }
 
 
 def served_by(tokens: Sequence[TokenRecord], records: Sequence[Record]) -> list[str]:
     """Return who produced a request's tokens over time, e.g. ["pipeline 2+3", "replica 2"]."""
-    stages = {r.pipeline: r.stages for r in records if isinstance(r, PipelineRecord)}
+    return _servers(tokens, _stages(records))
+
+
+def _stages(records: Sequence[Record]) -> Stages:
+    return {r.pipeline: r.stages for r in records if isinstance(r, PipelineRecord)}
+
+
+def _by_request(tokens: Sequence[TokenRecord]) -> Mapping[int, Sequence[TokenRecord]]:
+    mine: defaultdict[int, list[TokenRecord]] = defaultdict(list)
+    for token in tokens:
+        mine[token.request].append(token)
+    return mine
+
+
+def _servers(tokens: Sequence[TokenRecord], stages: Stages) -> list[str]:
     names = []
     for pipeline, group in groupby(tokens, key=lambda t: t.pipeline):
         members = dict.fromkeys(str(stage.node) for stage in stages[pipeline])
@@ -58,10 +96,7 @@ def served_by(tokens: Sequence[TokenRecord], records: Sequence[Record]) -> list[
     return names
 
 
-def _request(
-    request: Request, tokens: Sequence[TokenRecord], records: Sequence[Record]
-) -> dict[str, object]:
-    mine = [t for t in tokens if t.request == request.id]
+def _request(request: Request, mine: Sequence[TokenRecord], stages: Stages) -> dict[str, object]:
     return {
         "request": request.id,
         "prompt_tokens": len(request.prompt),
@@ -69,12 +104,14 @@ def _request(
         "arrival_s": request.arrival_s,
         "ttft_s": mine[0].time_s - request.arrival_s if mine else None,
         "finished_s": mine[-1].time_s if mine else None,
-        "served_by": " > ".join(served_by(mine, records)),
+        "served_by": " > ".join(_servers(mine, stages)),
     }
 
 
 def _nodes(records: Sequence[Record], num_sources: int) -> list[dict[str, object]]:
-    blocks = [r for r in records if isinstance(r, BlockRecord)]
+    complete: defaultdict[int, float] = defaultdict(float)
+    for block in (r for r in records if isinstance(r, BlockRecord)):
+        complete[block.node] = max(complete[block.node], block.verified_s)
     replicas = {
         r.stages[0].node: r.time_s
         for r in records
@@ -84,7 +121,7 @@ def _nodes(records: Sequence[Record], num_sources: int) -> list[dict[str, object
         {
             "node": r.node,
             "role": "source" if r.node < num_sources else "destination",
-            "complete_s": max((b.verified_s for b in blocks if b.node == r.node), default=0.0),
+            "complete_s": complete[r.node],
             "switched_s": replicas.get(r.node),
             "steps": r.steps,
             "overruns": r.overruns,

@@ -1,16 +1,32 @@
-"""From a specification to what the controller needs: the packed model, block checksums, requests."""
+"""From a specification to what the controller needs: the packed model, block checksums, requests.
 
+What can be checked before a model is fetched or an agent started is checked before.
+"""
+
+import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from lambdascale.cluster.activation import slot_nbytes
 from lambdascale.cluster.controller import ImageSource
+from lambdascale.cluster.tags import MAX_VALUE
+from lambdascale.engine.base import EngineLimits
 from lambdascale.errors import ConfigError
 from lambdascale.experiments.spec import RunSpec
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.checksum import block_checksums
-from lambdascale.model.text import Tokenizer
+from lambdascale.model.layout import ALIGNMENT, DTYPE_BYTES, ImageLayout
+from lambdascale.model.packed import PackedModel
+from lambdascale.model.shape import ModelShape
 from lambdascale.multicast.plan import plan
+from lambdascale.transport.registry import TRANSPORTS
+from lambdascale.units import MIB
 from lambdascale.workload.request import Request
+
+if TYPE_CHECKING:
+    from lambdascale.model.text import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,36 +38,126 @@ class Inputs:
 
 
 def check(spec: RunSpec) -> None:
-    """Refuse what cannot work before anything is fetched or started."""
+    """Refuse what cannot work before anything is fetched or started; raises ConfigError."""
     scale, system = spec.scale, spec.system
+    if scale.num_blocks > MAX_VALUE:
+        raise ConfigError(
+            f"blocks is {scale.num_blocks}; at most {MAX_VALUE} have a number in a notice (24 bits)"
+        )
     plan(system.algorithm, scale.num_nodes, scale.num_sources, scale.num_blocks, system.order)
+    if spec.clock == "real" and spec.transport not in TRANSPORTS:
+        known = ", ".join(TRANSPORTS)
+        raise ConfigError(f"transport {spec.transport!r} is unknown; use one of {known}")
 
 
-def load_inputs(spec: RunSpec) -> Inputs:
-    """Load the model of `spec` (fetching it if need be) and tokenise its prompts as chats."""
+def check_inputs(spec: RunSpec, inputs: Inputs) -> None:
+    """Refuse a model or requests that `spec` cannot serve, wherever they come from; raises ConfigError."""
     check(spec)
+    image, num_blocks = inputs.image, spec.scale.num_blocks
+    check_blocks(spec, image.layout)
+    if len(image.checksums) != num_blocks:
+        raise ConfigError(
+            f"the inputs have checksums of {len(image.checksums)} blocks, but blocks is {num_blocks}; "
+            "make them for the same specification"
+        )
+    check_requests(spec, ModelShape.from_config(json.loads(image.config)), inputs.requests)
+
+
+def check_blocks(spec: RunSpec, layout: ImageLayout) -> None:
+    """Raise ConfigError if there are more blocks than lines to put into them."""
+    lines = -(-layout.nbytes // ALIGNMENT)
+    if spec.scale.num_blocks > lines:
+        raise ConfigError(
+            f"blocks is {spec.scale.num_blocks}; the image of {layout.model} has {lines} lines of "
+            f"{ALIGNMENT} bytes, and a block needs at least one"
+        )
+
+
+def check_requests(spec: RunSpec, shape: ModelShape, requests: Sequence[Request]) -> None:
+    """Raise ConfigError if ids repeat, a request does not fit, or a token is none of the model's."""
+    seen: set[int] = set()
+    for request in requests:
+        if request.id in seen:
+            raise ConfigError(f"request id {request.id} repeats; give every request its own")
+        seen.add(request.id)
+        _check_length(spec, shape.context_length, request)
+        _check_tokens(shape.vocab, request)
+
+
+def _check_length(spec: RunSpec, context: int, request: Request) -> None:
+    limit, length = min(context, spec.scale.max_length), len(request.prompt)
+    if length + request.max_tokens > limit:
+        raise ConfigError(
+            f"prompt {request.id} has {length} tokens and asks for {request.max_tokens} more, but "
+            f"{limit} fit (the model's context is {context}, max_length {spec.scale.max_length}); "
+            "shorten it, or lower max_tokens"
+        )
+
+
+def _check_tokens(vocab: int, request: Request) -> None:
+    low, high = min(request.prompt), max(request.prompt)
+    if low < 0 or high >= vocab:
+        raise ConfigError(
+            f"prompt {request.id} has token {low if low < 0 else high}, but the model's vocabulary is "
+            f"0 to {vocab - 1}; use the model's own tokenizer"
+        )
+
+
+def load_model(spec: RunSpec) -> PackedModel:
+    """Return the packed model of `spec`, fetching it if need be; ConfigError if it cannot be cut into so
+    many blocks or needs more memory than this machine has."""
     packed = load_packed(spec.model, spec.dtype)
+    check_blocks(spec, packed.layout)
+    scale, memory = spec.scale, _memory_nbytes()
+    need = scale.num_nodes * node_nbytes(spec, packed)
+    if need > memory:
+        raise ConfigError(
+            f"{scale.num_nodes} nodes of {spec.model} with {scale.max_slots} sequences of "
+            f"{_max_length(spec, packed.shape)} tokens each need {need // MIB} MiB, but this machine has "
+            f"{memory // MIB} MiB; lower nodes, slots or max_length"
+        )
+    return packed
+
+
+def node_nbytes(spec: RunSpec, packed: PackedModel) -> int:
+    """Bytes that a node allocates: the image, keys and values, inbox and outbox."""
+    scale, shape, width = spec.scale, packed.shape, DTYPE_BYTES[spec.dtype]
+    limits = EngineLimits(scale.max_slots, _max_length(spec, shape), scale.max_step_tokens)
+    kv = limits.max_slots * limits.max_length * shape.kv_bytes_per_token(spec.dtype)
+    final = shape.hidden if shape.tied else shape.vocab
+    slot = slot_nbytes(limits, packed.layout.num_parts, shape.hidden * width, final * width)
+    return packed.layout.nbytes + kv + 2 * scale.num_nodes * slot
+
+
+def _max_length(spec: RunSpec, shape: ModelShape) -> int:
+    return min(spec.scale.max_length, shape.context_length)
+
+
+def _memory_nbytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def load_inputs(
+    spec: RunSpec, packed: PackedModel | None = None, tokenizer: "Tokenizer | None" = None
+) -> Inputs:
+    """Tokenise the prompts of `spec` as chats, for a model loaded now unless it is given."""
+    from lambdascale.model.text import Tokenizer  # slow to import
+
+    check(spec)
+    packed = packed or load_model(spec)
     checksums = block_checksums(packed, spec.scale.num_blocks)
     image = ImageSource(str(packed.image), packed.config, packed.layout, checksums)
-    tokenizer = Tokenizer(packed)
+    tokenizer = tokenizer or Tokenizer(packed)
     prompts = [tokenizer.encode_chat(prompt) for prompt in spec.prompts]
-    return Inputs(
-        image, make_requests(spec, prompts, packed.shape.context_length, tokenizer.stop_ids)
-    )
+    return Inputs(image, make_requests(spec, prompts, packed.shape, tokenizer.stop_ids))
 
 
 def make_requests(
-    spec: RunSpec, prompts: Sequence[tuple[int, ...]], context: int, stop: tuple[int, ...]
+    spec: RunSpec, prompts: Sequence[tuple[int, ...]], shape: ModelShape, stop: tuple[int, ...]
 ) -> tuple[Request, ...]:
     """Make one request per tokenised prompt; ConfigError if one cannot fit."""
-    limit = min(context, spec.scale.max_length)
-    for number, prompt in enumerate(prompts):
-        if len(prompt) + spec.max_tokens > limit:
-            raise ConfigError(
-                f"prompt {number} has {len(prompt)} tokens and asks for {spec.max_tokens} more, but "
-                f"{limit} fit (the model's context is {context}, max_length {spec.scale.max_length}); "
-                "shorten it, or lower max_tokens"
-            )
-    return tuple(
+    requests = tuple(
         Request(i, prompt, spec.max_tokens, spec.sampling, stop) for i, prompt in enumerate(prompts)
     )
+    check_requests(spec, shape, requests)
+    return requests

@@ -1,22 +1,23 @@
-"""The result of a run: tidy tables, and a folder that holds them, its manifest written last."""
+"""The result of a run: tidy tables, and a folder that holds them, its manifest written last.
+
+A folder with a manifest is complete; one without it is a run that did not finish.
+"""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pandas as pd
 
-from lambdascale.cluster.records import CorruptRecord, Record, TokenRecord
+from lambdascale.cluster.records import CorruptRecord, Record
 from lambdascale.errors import ConfigError
-from lambdascale.experiments.frames import COLUMNS, tables
-from lambdascale.experiments.machine import machine, versions
+from lambdascale.experiments.frames import COLUMNS, tables, typed, types
+from lambdascale.experiments.manifest import MANIFEST, read_manifest, write_manifest
 from lambdascale.experiments.spec import RunSpec
 from lambdascale.workload.request import Request
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class RunResult:
     nodes: pd.DataFrame
     pipelines: pd.DataFrame
     phases: pd.DataFrame
-    num_corrupt: int = 0
+    corrupt: tuple[int, ...]  # corrupted blocks that were detected, per run
 
     @classmethod
     def of(
@@ -39,7 +40,7 @@ class RunResult:
         """Make the tables of one run."""
         frames = tables(spec.label, records, requests, spec.scale.num_sources)
         corrupt = sum(isinstance(r, CorruptRecord) for r in records)
-        return cls((spec,), **frames, num_corrupt=corrupt)
+        return cls((spec,), **frames, corrupt=(corrupt,))
 
     @classmethod
     def joined(cls, results: Sequence["RunResult"]) -> "RunResult":
@@ -55,12 +56,28 @@ class RunResult:
             )
             for name in COLUMNS
         }
-        return cls(specs, **frames, num_corrupt=sum(r.num_corrupt for r in results))
+        return cls(specs, **frames, corrupt=tuple(n for r in results for n in r.corrupt))
+
+    @property
+    def num_corrupt(self) -> int:
+        """How many corrupted blocks were detected (and fetched again)."""
+        return sum(self.corrupt)
 
     @property
     def provenance(self) -> str:
         """measured, emulated or simulated (several, if runs of different kinds were joined)."""
         return ", ".join(dict.fromkeys(spec.provenance for spec in self.specs))
+
+    def only(self, *runs: str) -> "RunResult":
+        """Return the tables of these runs alone."""
+        chosen = [i for i, spec in enumerate(self.specs) if spec.label in runs]
+        specs = tuple(self.specs[i] for i in chosen)
+        if len(specs) < len(runs):
+            known = ", ".join(spec.label for spec in self.specs)
+            raise ConfigError(f"there is no run named so among {', '.join(runs)}; use {known}")
+        frames = {name: getattr(self, name) for name in COLUMNS}
+        mine = {name: frame[frame["run"].isin(runs)] for name, frame in frames.items()}
+        return RunResult(specs, **mine, corrupt=tuple(self.corrupt[i] for i in chosen))
 
     def outputs(self, run: str | None = None) -> dict[int, tuple[int, ...]]:
         """Return each request's output token ids (of run `run`; default: the first)."""
@@ -84,30 +101,36 @@ class RunResult:
         folder.mkdir(parents=True, exist_ok=True)
         for name in COLUMNS:
             getattr(self, name).to_csv(folder / f"{name}.csv", index=False)
-        manifest = {
-            "specs": [json.loads(msgspec.json.encode(spec)) for spec in self.specs],
-            "provenance": self.provenance,
-            "num_corrupt": self.num_corrupt,
-            "machine": machine(),
-            "versions": versions(),
-            "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        partial = folder / f".{MANIFEST}"
-        partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        partial.replace(folder / MANIFEST)
+        write_manifest(
+            folder,
+            {
+                "specs": [json.loads(msgspec.json.encode(spec)) for spec in self.specs],
+                "provenance": self.provenance,
+                "corrupt": self.corrupt,
+            },
+        )
 
 
-def new_tokens(records: Sequence[Record]) -> list[TokenRecord]:
-    """Return the token records, in the order in which they were produced."""
-    return [r for r in records if isinstance(r, TokenRecord)]
+def folder_of(root: Path, spec: RunSpec) -> Path:
+    """Return the folder of a run below `root`: its label, and a hash of all that was specified."""
+    label = re.sub(r"[^a-z0-9]+", "-", spec.label.lower()).strip("-")
+    return root / f"{label}-{spec.digest}"
 
 
 def load(folder: Path) -> RunResult:
     """Read what `save` wrote; ConfigError if the folder is not complete."""
-    manifest = folder / MANIFEST
-    if not manifest.is_file():
-        raise ConfigError(f"{folder} has no {MANIFEST}; that run did not finish")
-    stated = json.loads(manifest.read_text(encoding="utf-8"))
-    frames = {name: pd.read_csv(folder / f"{name}.csv") for name in COLUMNS}
+    stated = read_manifest(folder)
+    if stated is None:
+        raise ConfigError(
+            f"{folder} has no {MANIFEST}: that run did not finish; remove the folder and run again"
+        )
+    frames = {name: _read(folder / f"{name}.csv", name) for name in COLUMNS}
     specs = msgspec.convert(stated["specs"], tuple[RunSpec, ...])
-    return RunResult(specs, **frames, num_corrupt=stated["num_corrupt"])
+    return RunResult(specs, **frames, corrupt=tuple(stated["corrupt"]))
+
+
+def _read(path: Path, table: str) -> pd.DataFrame:
+    """Read one table to the last bit; an empty text is a text, an empty number is missing."""
+    frame = pd.read_csv(path)
+    texts = {name: "" for name, kind in types(table).items() if kind == "str"}
+    return typed(table, frame.astype(dict.fromkeys(texts, object)).fillna(texts))

@@ -8,22 +8,26 @@ after itself, and is then raised in the caller.
 import asyncio
 import secrets
 import threading
+import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import nullcontext
 from typing import Any
 
-from lambdascale.cluster.records import Record, RunLog
+from lambdascale.cluster.records import PhaseRecord, Record, RunLog
 from lambdascale.control.streams import StreamControl
-from lambdascale.errors import LambdaScaleError
-from lambdascale.experiments.inputs import Inputs, load_inputs
+from lambdascale.errors import plain
+from lambdascale.experiments.agents import ENTRY, agent_nursery
+from lambdascale.experiments.inputs import Inputs, check, check_inputs, load_inputs, load_model
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.session import session
 from lambdascale.experiments.simulated import simulate
 from lambdascale.experiments.spec import RunSpec
 from lambdascale.fleet.local import LocalFleet
+from lambdascale.fleet.nursery import Nursery
+from lambdascale.transport.threads import LoopCaller
 
-ENTRY = "lambdascale.cluster.entry:main"
-PRELOAD = ("lambdascale.cluster.entry",)
 SECRET_BYTES = 32
+START_S = 1.0  # a thread that has not begun by then was interrupted before it was made
 
 Watch = Callable[[Record], None]
 
@@ -32,79 +36,92 @@ def ignore(_: Record) -> None:
     """Watch nothing."""
 
 
-def run(spec: RunSpec, watch: Watch = ignore, inputs: Inputs | None = None) -> RunResult:
+def run(
+    spec: RunSpec,
+    watch: Watch = ignore,
+    inputs: Inputs | None = None,
+    nursery: Nursery | None = None,
+) -> RunResult:
     """Run `spec` and return its result; `watch` sees every record as it happens (in another thread).
 
-    `inputs` replaces the model and prompts of the specification. Raises LambdaScaleError.
+    `inputs` replaces the model and prompts of the specification; `nursery` is one that is warm already
+    and stays the caller's. Raises LambdaScaleError.
     """
     if spec.clock == "virtual":
         return simulate(spec, watch, inputs)
-    inputs = inputs or load_inputs(spec)
+    called_s = time.monotonic()
+    if inputs:
+        check_inputs(spec, inputs)
+    else:
+        check(spec)
+    packed = None if inputs else load_model(spec)
     log = RunLog(watch)
-    in_thread(_real(spec, inputs, log))
+    with nullcontext(nursery) if nursery else agent_nursery() as warm:
+        inputs = inputs or load_inputs(spec, packed)  # while the nursery imports
+        in_thread(_real(spec, inputs, log, warm, called_s))
     return RunResult.of(spec, log.records, inputs.requests)
 
 
-async def _real(spec: RunSpec, inputs: Inputs, log: RunLog) -> None:
+async def _real(
+    spec: RunSpec, inputs: Inputs, log: RunLog, nursery: Nursery, called_s: float
+) -> None:
     secret = secrets.token_bytes(SECRET_BYTES)
-    fleet = LocalFleet(secret, ENTRY, PRELOAD)
+    log.restart()
+    log.add(PhaseRecord("called", log.since(called_s)))
+    log.phase("inputs ready")
+    fleet = LocalFleet(nursery, secret, ENTRY)
     await session(spec, inputs, StreamControl(secret), fleet, log)
 
 
 def run_all(specs: Sequence[RunSpec], watch: Watch = ignore) -> RunResult:
-    """Run several specifications one after the other and return their tables as one."""
-    return RunResult.joined([run(spec, watch) for spec in specs])
+    """Run several specifications one after the other and return their tables as one.
+
+    Real runs share one nursery, so that only the first waits for imports.
+    """
+    if all(spec.clock == "virtual" for spec in specs):
+        return RunResult.joined([run(spec, watch) for spec in specs])
+    with agent_nursery() as nursery:
+        return RunResult.joined([run(spec, watch, nursery=nursery) for spec in specs])
 
 
 def in_thread(work: Coroutine[Any, Any, None]) -> None:
     """Run `work` on a new event loop in a new thread; an interrupt of the caller cancels it."""
     outcome: list[BaseException] = []
-    started = threading.Event()
-    handle: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = []
+    begun, ended = threading.Event(), threading.Event()
+    runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+    loop = runner.get_loop()
+    task = loop.create_task(work)
 
     def body() -> None:
+        begun.set()
         try:
-            with asyncio.Runner() as runner:
-                runner.run(_announced(work, handle, started))
+            with runner:
+                runner.run(_finish(task))
         except BaseException as error:  # carried to the caller's thread and raised there
             outcome.append(error)
         finally:
-            started.set()
+            ended.set()
 
-    thread = threading.Thread(target=body, name="lambdascale-run")
-    thread.start()
     try:
-        _join(thread)
-    except KeyboardInterrupt:
-        started.wait()
-        for loop, task in handle:
-            loop.call_soon_threadsafe(task.cancel)
-        _join(thread)
+        threading.Thread(target=body, name="lambdascale-run").start()
+        _wait(ended)
+    except BaseException:
+        LoopCaller(loop)(task.cancel)
+        if begun.wait(START_S):
+            _wait(ended)
         raise
     if outcome:
-        raise _plain(outcome[0])
+        raise plain(outcome[0])
 
 
-async def _announced(
-    work: Coroutine[Any, Any, None],
-    handle: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]],
-    started: threading.Event,
-) -> None:
-    task = asyncio.ensure_future(work)
-    handle.append((asyncio.get_running_loop(), task))
-    started.set()
+async def _finish(task: asyncio.Task[None]) -> None:
     await task
 
 
-def _join(thread: threading.Thread) -> None:
-    """Join in short waits, so that an interrupt is noticed."""
-    while thread.is_alive():
-        thread.join(0.2)
+def _wait(ended: threading.Event) -> None:
+    """Wait in short turns, so that an interrupt is noticed.
 
-
-def _plain(error: BaseException) -> BaseException:
-    """Unwrap a group down to its first named error, which says what went wrong in one line."""
-    if isinstance(error, BaseExceptionGroup):
-        named, _ = error.split(LambdaScaleError)
-        return _plain((named or error).exceptions[0])
-    return error
+    `Thread.join` would not do: interrupted, it takes a running thread for an ended one (Python < 3.13).
+    """
+    while not ended.wait(0.2):
+        pass

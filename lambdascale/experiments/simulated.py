@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from lambdascale.cluster.controller import ImageSource
 from lambdascale.cluster.records import Record, RunLog
-from lambdascale.experiments.inputs import Inputs, check, make_requests
+from lambdascale.experiments.inputs import Inputs, check, check_blocks, check_inputs, make_requests
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.session import session
 from lambdascale.experiments.spec import RunSpec
@@ -25,6 +25,8 @@ def simulate(
     spec: RunSpec, watch: Callable[[Record], None], inputs: Inputs | None = None
 ) -> RunResult:
     """Run `spec` in virtual time; without `inputs` its prompts are tokenised as for a real run."""
+    if inputs:
+        check_inputs(spec, inputs)
     inputs = inputs or symbolic_inputs(spec)
     log = RunLog(watch)
     loop.run(_virtual(spec, inputs, log))
@@ -45,14 +47,15 @@ def symbolic_inputs(spec: RunSpec, num_requests: int = 0, prompt_tokens: int = 0
     """
     check(spec)
     packed = _model(spec)
+    check_blocks(spec, packed.layout)
     checksums = image_checksums(packed, spec.scale.num_blocks, SIZED_ABOVE)
     image = ImageSource(str(packed.image), packed.config, packed.layout, checksums)
-    vocab, context = packed.shape.vocab, packed.shape.context_length
+    vocab = packed.shape.vocab
     prompts = _tokenised(packed, spec.prompts) or [
         tuple((31 * request + 7 * position) % vocab for position in range(prompt_tokens))
         for request in range(num_requests)
     ]
-    return Inputs(image, make_requests(spec, prompts, context, stop=()))
+    return Inputs(image, make_requests(spec, prompts, packed.shape, stop=()))
 
 
 def _model(spec: RunSpec) -> PackedModel:

@@ -14,6 +14,7 @@ from lambdascale.units import gbps
 from lambdascale.workload.request import Sampling
 
 CLOCKS = ("real", "virtual")
+REAL_DTYPES = ("float32", "bfloat16")  # a CPU computes in these; others are for simulation
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,10 @@ class RunSpec:
         if self.dtype not in DTYPE_BYTES:
             known = ", ".join(DTYPE_BYTES)
             raise ConfigError(f"dtype {self.dtype!r} is unknown; use one of {known}")
-        if self.link_gbps < 0:
+        if self.clock == "real" and self.dtype not in REAL_DTYPES:
+            known = ", ".join(REAL_DTYPES)
+            raise ConfigError(f"dtype {self.dtype} is only simulated; run in one of {known}")
+        if not 0 <= self.link_gbps < math.inf:
             raise ConfigError(
                 f"link_gbps is {self.link_gbps}; it must be positive, or 0 for no limit"
             )

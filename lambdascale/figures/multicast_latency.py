@@ -33,7 +33,7 @@ def draw(frame: DataFrame) -> Figure:
     )
     _curves(panel, frame)
     panel.set(xlabel="nodes (sources included)", ylabel="time until every node has every block (s)")
-    panel.set_ylim(bottom=0)
+    panel.set_ylim(0, 1.1 * max(frame["seconds"].max(), one_copy.max()))
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     style.legend_beside(panel)
     return sheet

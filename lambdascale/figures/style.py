@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from pandas import DataFrame
+from PIL import Image
 
 from lambdascale.errors import ConfigError
 
@@ -27,7 +28,7 @@ REFERENCE_COLOR = "0.35"
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _STAMP_INCHES = 0.22
-_NOTEBOOK_DPI = 80  # a committed notebook stays small
+_NOTEBOOK_DPI, _NOTEBOOK_COLORS = 90, 128  # a committed notebook stays small
 _RC: dict[Any, object] = {
     **sns.axes_style("whitegrid"),
     **sns.plotting_context("notebook", font_scale=0.95),
@@ -48,9 +49,11 @@ class Sheet(Figure):
     """A figure that a notebook shows without pyplot."""
 
     def _repr_png_(self) -> bytes:
-        buffer = BytesIO()
-        self.savefig(buffer, format="png", dpi=_NOTEBOOK_DPI, metadata={"Software": None})
-        return buffer.getvalue()
+        full, small = BytesIO(), BytesIO()
+        self.savefig(full, format="png", dpi=_NOTEBOOK_DPI)
+        picture = Image.open(full).convert("RGB").quantize(_NOTEBOOK_COLORS)
+        picture.save(small, format="png", optimize=True)
+        return small.getvalue()
 
 
 def styled(draw: Callable[_P, _T]) -> Callable[_P, _T]:

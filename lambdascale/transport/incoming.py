@@ -89,7 +89,7 @@ class Incoming(ABC):
     def _accept(self, frame: Frame, region: MemoryRegion) -> None:
         self._take(frame.nbytes, region.part(frame.offset, frame.nbytes))
         shown = self._host.arrival(frame.nbytes, self._guest)
-        if self._stopped.wait(shown - time.monotonic()):
+        if (delay := shown - time.monotonic()) > 0 and self._stopped.wait(delay):
             return
         peer = self._guest.peer
         notice = Notice(peer, frame.tag, frame.region, frame.offset, frame.nbytes)

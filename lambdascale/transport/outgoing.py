@@ -149,7 +149,9 @@ class StreamLink(ABC):
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            if self._stopped.wait(job.due - time.monotonic()):
+            if (delay := job.due - time.monotonic()) > 0:
+                self._stopped.wait(delay)
+            if self._stopped.is_set():
                 return
             self._move(job.frame, job.payload)
             del job  # an idle thread must not keep the source alive

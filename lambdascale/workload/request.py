@@ -1,5 +1,7 @@
 """A generation request and its sampling parameters: plain values that every floor above passes around."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lambdascale.errors import ConfigError
@@ -33,7 +35,8 @@ class Sampling:
 class Request:
     """`prompt` token ids and at most `max_tokens` to generate.
 
-    `arrival_s` counts from the start of the scale-out.
+    `arrival_s` counts from the start of the scale-out. Numbers are plain `int`s: those of arrays and
+    tensors do not travel. Raises ConfigError.
     """
 
     id: int
@@ -44,7 +47,26 @@ class Request:
     arrival_s: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.prompt:
+        _plain("id of a request", (self.id,))
+        _plain(f"token of the prompt of request {self.id}", self.prompt)
+        _plain(f"max_tokens of request {self.id}", (self.max_tokens,))
+        _plain(f"stop token of request {self.id}", self.stop)
+        if type(self.arrival_s) not in (float, int) or not 0 <= self.arrival_s < math.inf:
+            raise ConfigError(
+                f"arrival_s of request {self.id} is {self.arrival_s!r}; give a plain, finite number of "
+                "at least 0"
+            )
+        if len(self.prompt) == 0:
             raise ConfigError(f"prompt of request {self.id} is empty; give at least one token")
         if self.max_tokens < 1:
             raise ConfigError(f"max_tokens is {self.max_tokens}; it must be at least 1")
+
+
+def _plain(what: str, numbers: Sequence[int]) -> None:
+    """Raise ConfigError if one of `numbers` is no `int`; a subclass or a NumPy integer is none."""
+    for number in numbers:
+        if type(number) is not int:
+            raise ConfigError(
+                f"{what} is {number!r} ({type(number).__name__}); give a plain int, as int() or .tolist() "
+                "makes it"
+            )

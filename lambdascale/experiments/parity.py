@@ -1,0 +1,83 @@
+"""What plain `transformers` generates for the same requests on the same weights, one request at a time."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, GenerationConfig, LogitsProcessorList
+from transformers.utils.logging import disable_progress_bar
+
+from lambdascale.engine.sampling import draw_key
+from lambdascale.experiments.inputs import load_inputs
+from lambdascale.experiments.spec import RunSpec
+from lambdascale.model.catalogue import load_packed
+from lambdascale.workload.request import Request
+
+
+def reference_outputs(spec: RunSpec) -> dict[int, tuple[int, ...]]:
+    """Return the output token ids of `generate` for each request of `spec`, by request.
+
+    Sampled requests are seeded before each token with the key that belongs to it.
+    """
+    packed = load_packed(spec.model, spec.dtype)
+    disable_progress_bar()
+    model = AutoModelForCausalLM.from_pretrained(packed.folder, dtype=getattr(torch, spec.dtype))
+    model.generation_config = GenerationConfig(pad_token_id=0)
+    model.eval()
+    with _one_thread():
+        requests = load_inputs(spec).requests
+        return {request.id: generate(model, request) for request in requests}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread as the engine does: on a shared core, a second one mostly waits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def generate(model: Any, request: Request) -> tuple[int, ...]:
+    """Return what `generate` of a causal language model of `transformers` answers to one request."""
+    sampling = request.sampling
+    drawn = {"temperature": sampling.temperature, "top_k": sampling.top_k, "top_p": sampling.top_p}
+    prompt = torch.tensor([request.prompt])
+    with torch.random.fork_rng():
+        output = model.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            max_new_tokens=request.max_tokens,
+            eos_token_id=list(request.stop) or None,
+            logits_processor=LogitsProcessorList([_Keyed(request)]),
+            do_sample=bool(sampling.temperature),
+            **(drawn if sampling.temperature else {}),
+        )
+    return tuple(output[0, len(request.prompt) :].tolist())
+
+
+def agreement(ours: Mapping[int, Sequence[int]], reference: Mapping[int, Sequence[int]]) -> float:
+    """Return the share of positions at which two runs have the same token (for bfloat16).
+
+    >>> agreement({0: (1, 2)}, {0: (1, 3, 3)})
+    0.3333333333333333
+    """
+    pairs = [(tuple(ours.get(request, ())), tuple(ids)) for request, ids in reference.items()]
+    total = sum(max(len(a), len(b)) for a, b in pairs)
+    return sum(x == y for a, b in pairs for x, y in zip(a, b, strict=False)) / max(1, total)
+
+
+class _Keyed:
+    """Seeds the generator before each draw, as the engine does; leaves the scores alone."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        position = input_ids.shape[1] - len(self._request.prompt)
+        torch.manual_seed(draw_key(self._request.sampling.seed, self._request.id, position))
+        return scores
