@@ -78,6 +78,13 @@ def test_latency_slows_the_spread_down_from_doubling_to_fibonacci() -> None:
     assert [spread_seconds(n, 1, 1.0, 1.0) for n in (2, 3, 5, 8, 13)] == [2, 3, 4, 5, 6]
 
 
+def test_jitter_keeps_the_port_of_the_sender_busy() -> None:
+    schedule, cost = plan("chain", 3, 1, 2), LinkCost(0.0, 0.0, 1.0)
+    late = predicted_seconds(schedule, 2.0, cost, jitter=lambda transfer: 0.5 * (transfer.src == 1))
+    assert predicted_seconds(schedule, 2.0, cost) == 3.0
+    assert late == 4.0  # 1.0, then twice 1.5
+
+
 def test_coverage_is_when_the_destinations_jointly_hold_the_model() -> None:
     times = predicted_times(plan("kway", 8, 2, 16), 16.0, LinkCost(0.0, 0.0, 1.0))
     assert joint_seconds(times, range(2, 8)) == 8.0
