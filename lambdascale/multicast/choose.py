@@ -70,12 +70,14 @@ def choose(
         num_blocks=best.num_blocks,
         predicted_s=best.predicted_s,
         lower_bound_s=bound,
-        explanation=_explain(problem, candidates, bound),
+        explanation=" ".join(
+            [*_explain(problem, candidates, bound), _block_count(problem, best, fewest, most)]
+        ),
         candidates=candidates,
     )
 
 
-def _explain(problem: Problem, candidates: Sequence[Candidate], bound: float) -> str:
+def _explain(problem: Problem, candidates: Sequence[Candidate], bound: float) -> tuple[str, str]:
     best, *others = candidates
     chosen = (
         f"{_name(best)} is predicted to take {_ms(best.predicted_s)}: "
@@ -83,7 +85,7 @@ def _explain(problem: Problem, candidates: Sequence[Candidate], bound: float) ->
         f"{best.predicted_s / bound:.3f} × the least that any schedule needs."
     )
     why = _compared(best, others[0]) if others else "No other algorithm came into question."
-    return " ".join([chosen, why, _block_count(problem, best)])
+    return chosen, why
 
 
 def _compared(best: Candidate, second: Candidate) -> str:
@@ -101,9 +103,13 @@ def _compared(best: Candidate, second: Candidate) -> str:
     )
 
 
-def _block_count(problem: Problem, best: Candidate) -> str:
-    """Say between what the block count strikes the balance."""
+def _block_count(problem: Problem, best: Candidate, fewest: int, most: int) -> str:
+    """Say between what the block count strikes the balance, or that it was not free."""
     cost, b = problem.cost, best.num_blocks
+    if fewest == most:
+        return "The block count was given."
+    if b == most:
+        return f"{most} is the most blocks that were tried."
     hop_s = problem.one_copy_s / b + cost.occupancy_s + cost.latency_s
     return (
         f"More blocks than {b} add {_ms(cost.occupancy_s)} of occupancy each (now "
