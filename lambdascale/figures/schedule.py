@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -25,12 +26,23 @@ Halves = npt.NDArray[
 ]  # [2 · destinations, ticks]: the block in each half cell, NaN for none
 
 
+X_LABEL = "tick in which the block arrives"
+
+
 @style.styled
 def draw(report: PlanReport) -> Figure:
     """Draw x tick, y node, colour block; dashed lines mark coverage and the first pipeline."""
+    title = f"{report['algorithm']}: {title_of(report)}"
+    sheet, (panel,) = style.panels(title, [height_of(report)], "simulated")
+    mesh = fill(panel, report)
+    panel.set_xlabel(X_LABEL)
+    sheet.colorbar(mesh, ax=panel, label="block", pad=0.01).locator = MaxNLocator(integer=True)
+    return sheet
+
+
+def fill(panel: Axes, report: PlanReport) -> QuadMesh:
+    """Draw a plan into `panel` and return the coloured cells."""
     first, stop, ticks = report["num_sources"], report["num_nodes"], report["num_ticks"]
-    height = min(_TALLEST, 0.8 + 0.33 * (stop - first))
-    sheet, (panel,) = style.panels(_title(report), [height], "simulated")
     halves = half_cells(report)
     mesh = panel.pcolormesh(
         np.arange(ticks + 1) + 0.5,
@@ -46,14 +58,26 @@ def draw(report: PlanReport) -> Figure:
     _mark(panel, report["coverage_tick"], "-", "whole model among nodes")
     _mark(panel, report["pipeline_tick"], "--", "in one pipeline")
     _mark(panel, report["lower_bound"], ":", "lower bound")
-    panel.set(xlim=(0.5, ticks + 0.8), ylim=(stop - 0.5, first - 0.5))
-    panel.set(xlabel="tick in which the block arrives", ylabel="node")
+    panel.set(xlim=(0.5, ticks + 0.8), ylim=(stop - 0.5, first - 0.5), ylabel="node")
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_major_locator(MaxNLocator(integer=True))
     panel.grid(visible=False)
-    sheet.colorbar(mesh, ax=panel, label="block", pad=0.01).locator = MaxNLocator(integer=True)
     panel.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize="small")
-    return sheet
+    return mesh
+
+
+def height_of(report: PlanReport) -> float:
+    """Return the inches that a panel of this plan needs."""
+    return min(_TALLEST, 0.8 + 0.33 * (report["num_nodes"] - report["num_sources"]))
+
+
+def title_of(report: PlanReport) -> str:
+    """Say in a line what the plan does."""
+    early, end = report["pipeline_tick"], report["num_ticks"]
+    return (
+        f"{report['num_sources']} → {report['num_nodes']} nodes in {end} ticks, "
+        f"first pipeline at tick {early}"
+    )
 
 
 def half_cells(report: PlanReport) -> Halves:
@@ -65,14 +89,6 @@ def half_cells(report: PlanReport) -> Halves:
         start = upper if np.isnan(halves[upper, tick]) else upper + 1
         halves[start : upper + 2, tick] = row["block"]
     return halves
-
-
-def _title(report: PlanReport) -> str:
-    early, end = report["pipeline_tick"], report["num_ticks"]
-    return (
-        f"{report['algorithm']}: {report['num_sources']} → {report['num_nodes']} nodes in {end} ticks, "
-        f"first pipeline at tick {early}"
-    )
 
 
 def _write_numbers(panel: Axes, halves: Halves, first: int) -> None:

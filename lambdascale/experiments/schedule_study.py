@@ -1,0 +1,93 @@
+"""How long schedules are, over nodes and blocks, and what a slow or a dead node costs: tidy tables.
+
+Lengths are exact counts of ticks; times are predicted, in block times (see `scenario`).
+"""
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from lambdascale.errors import ConfigError
+from lambdascale.experiments import claims
+from lambdascale.experiments.scenario import Outcome
+from lambdascale.multicast.bounds import arrivals, joint_tick
+from lambdascale.multicast.costs import spread_seconds
+from lambdascale.multicast.plan import ALGORITHMS, plan
+from lambdascale.multicast.schedule import Schedule
+from lambdascale.pipeline.algorithm2 import planned_sets
+
+TICKS = "simulated"  # the word for what is computed and not measured
+
+
+def least_ticks(num_nodes: int, num_sources: int, num_blocks: int) -> int:
+    """Return the ticks that any schedule needs with one receive per node and tick.
+
+    Some destination gets its first block in tick ⌈log2(N/k)⌉ or later, and b − 1 more one by one.
+
+    >>> least_ticks(num_nodes=12, num_sources=1, num_blocks=16)
+    19
+    """
+    return num_blocks - 1 + round(spread_seconds(num_nodes, num_sources, 1.0, 0.0))
+
+
+def lengths(nodes: Sequence[int], num_sources: int, blocks: Sequence[int]) -> pd.DataFrame:
+    """Return one row per algorithm, N and b: `algorithm nodes blocks ticks bound`."""
+    if not nodes or not blocks:
+        raise ConfigError("nothing to plan; give at least one number of nodes and one of blocks")
+    rows = [
+        (name, n, b, plan(name, n, num_sources, b).num_ticks, least_ticks(n, num_sources, b))
+        for n in nodes
+        for b in blocks
+        for name in ALGORITHMS
+    ]
+    return pd.DataFrame(rows, columns=["algorithm", "nodes", "blocks", "ticks", "bound"])
+
+
+def over_nodes(most: int, num_sources: int, num_blocks: int) -> pd.DataFrame:
+    """Return `lengths` for N = k + 1 … `most`."""
+    return lengths(range(num_sources + 1, most + 1), num_sources, [num_blocks])
+
+
+def over_blocks(num_nodes: int, num_sources: int, most: int) -> pd.DataFrame:
+    """Return `lengths` for b = 1, 2, 4 … `most`; not fewer than k."""
+    powers = [1 << i for i in range(most.bit_length())]
+    return lengths([num_nodes], num_sources, [b for b in powers if num_sources <= b <= most])
+
+
+def ratios(frame: pd.DataFrame) -> str:
+    """Return ticks ÷ lower bound of each algorithm, over all of `frame`, as aligned text."""
+    of_bound = frame["ticks"] / frame["bound"]
+    table = of_bound.groupby(frame["algorithm"], sort=False).agg(["min", "mean", "max"])
+    return str(table.sort_values("mean", kind="stable").to_string(float_format="{:.2f}".format))
+
+
+def check_lengths(frame: pd.DataFrame) -> list[claims.Claim]:
+    """No schedule beats the lower bound, and `circulant` meets it everywhere."""
+    of_bound = frame["ticks"] / frame["bound"]
+    circulant = of_bound[frame["algorithm"] == "circulant"].max()
+    return [
+        claims.at_least("any schedule ÷ lower bound", of_bound.min(), 1.0, TICKS),
+        claims.at_most("circulant ÷ lower bound", circulant, 1.0, TICKS),
+    ]
+
+
+def joint_table(schedules: Iterable[Schedule]) -> str:
+    """Return when each member set of Algorithm 2 holds the whole model, per schedule, as text."""
+    lines = []
+    for schedule in schedules:
+        arrived = arrivals(schedule)
+        for members in planned_sets(schedule):
+            tick = joint_tick(arrived, members, schedule.num_blocks)
+            names = " + ".join(map(str, members))
+            lines.append(f"{schedule.algorithm:<9} nodes {names} hold the model after tick {tick}")
+    return "\n".join(lines)
+
+
+def completions(outcomes: Iterable[Outcome]) -> str:
+    """Return when each receiver holds every block, one line per outcome, as aligned text."""
+    lines = []
+    for outcome in outcomes:
+        done = [f"{outcome.completion([node]):>6.1f}" for node in outcome.receivers]
+        lines.append(f"{outcome.scenario.algorithm:<11}" + "".join(done))
+    heads = [f"{f'node {node}':>6}" for node in outcome.receivers]
+    return "\n".join(["block times".ljust(11) + "".join(heads), *lines])
