@@ -28,6 +28,7 @@ PROFILES = {
     "quick": (
         Job("00_kick_the_tires", seconds=25),
         Job("10_multicast_latency", seconds=35),
+        Job("11_schedules", seconds=5),
         Job("20_execute_while_load", seconds=75),
     ),
 }

@@ -3,13 +3,15 @@
 Lengths are exact counts of ticks; times are predicted, in block times (see `scenario`).
 """
 
+import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
 from lambdascale.errors import ConfigError
 from lambdascale.experiments import claims
-from lambdascale.experiments.scenario import Outcome
+from lambdascale.experiments.scenario import Outcome, Scenario
 from lambdascale.multicast.bounds import arrivals, joint_tick
 from lambdascale.multicast.costs import spread_seconds
 from lambdascale.multicast.plan import ALGORITHMS, plan
@@ -61,13 +63,13 @@ def ratios(frame: pd.DataFrame) -> str:
     return str(table.sort_values("mean", kind="stable").to_string(float_format="{:.2f}".format))
 
 
-def check_lengths(frame: pd.DataFrame) -> list[claims.Claim]:
-    """No schedule beats the lower bound, and `circulant` meets it everywhere."""
+def check_lengths(name: str, frame: pd.DataFrame) -> list[claims.Claim]:
+    """In the study `name` no schedule beats the lower bound, and `circulant` meets it everywhere."""
     of_bound = frame["ticks"] / frame["bound"]
     circulant = of_bound[frame["algorithm"] == "circulant"].max()
     return [
-        claims.at_least("any schedule ÷ lower bound", of_bound.min(), 1.0, TICKS),
-        claims.at_most("circulant ÷ lower bound", circulant, 1.0, TICKS),
+        claims.at_least(f"{name}: shortest ÷ lower bound", of_bound.min(), 1.0, TICKS),
+        claims.at_most(f"{name}: circulant ÷ lower bound", circulant, 1.0, TICKS),
     ]
 
 
@@ -83,11 +85,28 @@ def joint_table(schedules: Iterable[Schedule]) -> str:
     return "\n".join(lines)
 
 
-def completions(outcomes: Iterable[Outcome]) -> str:
+def with_algorithm(scenario: Scenario, algorithm: str) -> Scenario:
+    """Return the same request under another algorithm."""
+    return replace(scenario, algorithm=algorithm)
+
+
+def repair_claim(outcome: Outcome) -> claims.Claim:
+    """A repair ends no later than a new multicast to all survivors, begun when the node died, would."""
+    scenario, alive = outcome.scenario, outcome.scenario.num_nodes - 1
+    anew = scenario.killed_at + scenario.num_blocks - 1 + (alive - 1).bit_length()
+    return claims.at_most("repair ÷ starting anew", outcome.end / anew, 1.0, TICKS)
+
+
+def completions(outcomes: Sequence[Outcome]) -> str:
     """Return when each receiver holds every block, one line per outcome, as aligned text."""
-    lines = []
-    for outcome in outcomes:
-        done = [f"{outcome.completion([node]):>6.1f}" for node in outcome.receivers]
-        lines.append(f"{outcome.scenario.algorithm:<11}" + "".join(done))
-    heads = [f"{f'node {node}':>6}" for node in outcome.receivers]
-    return "\n".join(["block times".ljust(11) + "".join(heads), *lines])
+    heads = [f"node {node}" for node in outcomes[0].receivers]
+    rows = [("block times", *heads)]
+    rows += [
+        (o.scenario.algorithm, *(_done(o.completion([node])) for node in o.receivers))
+        for o in outcomes
+    ]
+    return "\n".join(f"{row[0]:<12}" + "".join(f"{cell:>8}" for cell in row[1:]) for row in rows)
+
+
+def _done(time: float) -> str:
+    return f"{time:.1f}" if math.isfinite(time) else "dead"

@@ -49,11 +49,16 @@ class Sheet(Figure):
     """A figure that a notebook shows without pyplot."""
 
     def _repr_png_(self) -> bytes:
-        full, small = BytesIO(), BytesIO()
-        self.savefig(full, format="png", dpi=_NOTEBOOK_DPI)
-        picture = Image.open(full).convert("RGB").quantize(_NOTEBOOK_COLORS)
-        picture.save(small, format="png", optimize=True)
-        return small.getvalue()
+        return png(self)
+
+
+def png(sheet: Figure) -> bytes:
+    """Return a figure as a small PNG, as a notebook shows it."""
+    full, small = BytesIO(), BytesIO()
+    sheet.savefig(full, format="png", dpi=_NOTEBOOK_DPI)
+    picture = Image.open(full).convert("RGB").quantize(_NOTEBOOK_COLORS)
+    picture.save(small, format="png", optimize=True)
+    return small.getvalue()
 
 
 def styled(draw: Callable[_P, _T]) -> Callable[_P, _T]:
