@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import TinyModel
 from engine_driver import reference, reference_model
+from tiny import TinyModel
 
 from lambdascale.cluster.controller import ImageSource
 from lambdascale.config import ScaleSpec, SystemSpec
