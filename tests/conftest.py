@@ -1,33 +1,15 @@
 """Shared fixtures: tiny random-weight models of every architecture, and the catalogued real one."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, pre_tokenizers
-from tokenizers.models import BPE
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from tiny import TINY, TinyModel, byte_tokenizer, random_model
+from transformers import AutoConfig
 
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.packed import PackedModel
-
-TinyModel = Callable[..., Path]
-
-TINY = {
-    "vocab_size": 512,
-    "hidden_size": 64,
-    "intermediate_size": 160,
-    "num_hidden_layers": 8,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-    "max_position_embeddings": 256,
-    "bos_token_id": None,
-    "eos_token_id": 256,
-    "pad_token_id": 256,
-}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -63,26 +45,3 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
 def smollm2() -> PackedModel:
     """The catalogued model packed as float32, in the user's cache; fetched when absent."""
     return load_packed("smollm2-135m", "float32")
-
-
-def random_model(config: Any) -> Any:
-    """A model whose rows keep their size through the layers and whose logits spread widely."""
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    generator = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            if parameter.dim() == 2:
-                parameter.copy_(noise * 2 / parameter.shape[1] ** 0.5)
-            else:
-                parameter.add_(noise * 0.2)
-    return model
-
-
-def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """Ids 0 … 255 are bytes, 256 ends a text."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>")

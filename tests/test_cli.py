@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import TinyModel
+from tiny import TinyModel
 
 from lambdascale.__main__ import COMMANDS, main
 from lambdascale.multicast.bounds import lower_bound

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import TinyModel
 from engine_driver import reference, reference_model
+from tiny import TinyModel
 
 from lambdascale.cluster.controller import ImageSource
 from lambdascale.config import ScaleSpec, SystemSpec
@@ -24,6 +24,7 @@ from lambdascale.workload.request import Request, Sampling
 
 SAMPLED = Sampling(temperature=0.8, top_k=40, top_p=0.95, seed=3)
 LOAD_S = 2.0  # of a full load in the scenario that both clocks run
+STEP_S = 0.25  # of a decode step: 12 of them outlast what is left of the load when pipelines form
 
 
 def inputs_of(packed: PackedModel, num_blocks: int, requests: Sequence[Request]) -> Inputs:
@@ -91,7 +92,8 @@ def test_smollm2_gives_the_tokens_of_generate_through_pipelines_and_switches(smo
         for i, prompt in enumerate(prompts)
     )
     scale = ScaleSpec(num_sources=2, num_nodes=4, num_blocks=16, max_slots=4)
-    spec = RunSpec(transport="tcp", scale=scale, link_gbps=1.0)
+    device = DeviceModel(bandwidth=smollm2.layout.nbytes / STEP_S, flops=1e12)
+    spec = RunSpec(transport="tcp", scale=scale, link_gbps=1.0, device=device)
     result = run(spec, inputs=inputs_of(smollm2, 16, requests))
     kinds = result.tokens.groupby("request")["kind"].agg(set)
     assert {"pipeline", "replica"} in list(kinds), "some request was carried over by a mode switch"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TinyModel
 from leftovers import own_children, within
+from tiny import TinyModel
 
 from lambdascale.cluster.exchange import MAX_ATTEMPTS, BlockExchange
 from lambdascale.cluster.links import Links

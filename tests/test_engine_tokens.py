@@ -4,8 +4,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from conftest import TinyModel
 from engine_driver import mixed_requests, pipeline, reference, reference_model, serve
+from tiny import TinyModel
 
 from lambdascale.engine.base import EngineLimits
 from lambdascale.model.catalogue import load_packed

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TinyModel
 from engine_driver import Memory, load
+from tiny import TinyModel
 
 from lambdascale.engine.base import Chunk, Engine, EngineLimits, Pick, Step
 from lambdascale.engine.device import DeviceModel

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import TinyModel
 from leftovers import Footprint, alive, footprint, own_children, within
+from tiny import TinyModel
 
 from lambdascale.clock import deadline
 from lambdascale.cluster.members import Members

@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
-from conftest import TinyModel
 from engine_driver import Memory, load
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tiny import TinyModel
 
 from lambdascale.engine.base import Chunk, EngineLimits, Pick, Step
 from lambdascale.engine.device import DeviceModel

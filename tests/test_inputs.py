@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import TinyModel
 from leftovers import own_children
+from tiny import TinyModel
 
 from lambdascale.cluster.tags import MAX_VALUE
 from lambdascale.config import ScaleSpec

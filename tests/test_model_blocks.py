@@ -4,9 +4,9 @@ import json
 from itertools import pairwise
 
 import pytest
-from conftest import TINY
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import TINY
 
 from lambdascale.errors import ConfigError, ModelError
 from lambdascale.model.blocks import BlockMap

@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
 from safetensors.torch import load_file, save_file
+from tiny import TINY
 from transformers import AutoModelForCausalLM
 
 from lambdascale.errors import ModelError

@@ -6,7 +6,7 @@ from math import prod
 
 import pytest
 import torch
-from conftest import TINY
+from tiny import TINY
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from lambdascale.errors import ConfigError, ModelError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import TinyModel
+from tiny import TinyModel
 
 from lambdascale.cluster.records import BlockRecord, CorruptRecord, PhaseRecord, Record
 from lambdascale.config import ScaleSpec

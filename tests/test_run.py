@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import TinyModel
 from jupyter_client.manager import KernelManager
 from leftovers import footprint, own_children, within
+from tiny import TinyModel
 
 from lambdascale.cluster.records import BlockRecord, PhaseRecord, Record
 from lambdascale.config import ScaleSpec
