@@ -72,7 +72,16 @@ def lives(process: psutil.Process) -> bool:
 
 def own_children() -> list[psutil.Process]:
     """Processes that this one started, directly or not, and that still live."""
-    return alive(tuple(psutil.Process(os.getpid()).children(recursive=True)))
+    children = psutil.Process(os.getpid()).children(recursive=True)
+    return alive(tuple(child for child in children if "resource_tracker" not in cmdline(child)))
+
+
+def cmdline(process: psutil.Process) -> str:
+    """Its command line; the standard library's tracker of spawned processes lives as long as pytest."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def within(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> bool:
