@@ -1,6 +1,7 @@
-"""`make bench`: multicast, then batching, each against a yardstick within the same run; one table.
+"""`make bench`: multicast and batching, each against a yardstick within the same run, and what one
+operation of a transport costs; one table.
 
-The single benches (`bench_multicast`, `bench_engine`) print more. Nothing is imposed, so all is measured.
+The single benches (`bench_multicast`, `op_cost`, `bench_engine`) print more. Nothing is imposed, so all is measured.
 """
 
 import argparse
@@ -11,10 +12,12 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from transformers.utils.logging import disable_progress_bar
 
-from lambdascale.experiments import bench_engine, bench_multicast
+from lambdascale.experiments import bench_engine, bench_multicast, op_cost
 from lambdascale.experiments.bench_engine import Batching
 from lambdascale.experiments.bench_multicast import Timing
-from lambdascale.experiments.claims import Claim, at_least, at_most, table
+from lambdascale.experiments.claims import Claim, at_least, at_most, reported, table
+from lambdascale.experiments.op_cost import OpCost
+from lambdascale.transport.registry import TRANSPORTS
 
 SHM, VERIFIED_SHM, TCP, SOCKETS = 1.2, 2.0, 4.0, 1.1
 BACKLOG = {"bfloat16": 1.5, "float32": 1.1}
@@ -36,6 +39,13 @@ def multicast_claims(timings: Mapping[str, Timing]) -> list[Claim]:
     ]
 
 
+def operation_claim(cost: OpCost) -> Claim:
+    """Return what a write over a transport costs, as the planner counts it (`plan --occupancy-us …`)."""
+    occupancy_us, latency_us = cost.link.occupancy_s * 1e6, cost.link.latency_s * 1e6
+    obtained = f"o {occupancy_us:.0f} µs, L {latency_us:.0f} µs, {cost.link.rate / 1e9:.1f} GB/s"
+    return reported(f"one write over {cost.transport}", obtained, "measured")
+
+
 def batching_claim(result: Batching) -> Claim:
     """Return the tokens/s of a backlog in units of what `transformers` makes of it."""
     name = f"tokens/s at batch {bench_engine.BATCH}, {result.dtype} ÷ transformers"
@@ -50,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     disable_progress_bar()
     print("multicast of 512 MiB: about a minute", file=sys.stderr)
     found = multicast_claims(bench_multicast.measure())
+    found += [operation_claim(op_cost.measure(transport)) for transport in TRANSPORTS]
     for dtype in BACKLOG:
         print(f"batching in {dtype}: about two minutes", file=sys.stderr)
         found.append(batching_claim(bench_engine.measure(dtype)))
