@@ -1,7 +1,8 @@
 """`make bench`: multicast and batching, each against a yardstick within the same run, and what one
 operation of a transport costs; one table.
 
-The single benches (`bench_multicast`, `op_cost`, `bench_engine`) print more. Nothing is imposed, so all is measured.
+The single benches (`bench_multicast`, `op_cost`, `bench_engine`) print more. Nothing is
+imposed, so all is measured.
 """
 
 import argparse
