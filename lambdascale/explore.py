@@ -24,7 +24,7 @@ from lambdascale.multicast.plan import ALGORITHMS
 
 MOST_NODES, MOST_BLOCKS = 32, 64
 LATEST = 128  # block times, of a node's death
-NOBODY = "none"
+NOBODY = "none"  # a choice whose value is None is no choice to ipywidgets
 FRAME_MS = 250  # of the animation
 
 
@@ -65,20 +65,21 @@ class Controls:
     """The widgets of a scenario; `scenario()` reads them, and may raise ConfigError."""
 
     def __init__(self, first: Scenario) -> None:
-        nodes = [(NOBODY, None), *((str(node), node) for node in range(MOST_NODES))]
         self.num_nodes = _slider("nodes N", first.num_nodes, 2, MOST_NODES)
         self.num_sources = _slider("sources k", first.num_sources, 1, MOST_NODES)
         self.num_blocks = _slider("blocks b", first.num_blocks, 1, MOST_BLOCKS)
-        self.algorithm = w.Dropdown(
-            options=list(ALGORITHMS), value=first.algorithm, description="algorithm"
-        )
-        self.slow_node = w.Dropdown(options=nodes, value=first.slow_node, description="slow node")
+        self.algorithm = _choice("algorithm", first.algorithm, [(a, a) for a in ALGORITHMS])
+        self.slow_node = _node("slow node", first.slow_node)
+        self.killed_node = _node("killed", first.killed_node)
         self.slow_rate = _fraction("its rate", first.slow_rate, SLOWEST, 1, 0.05)
-        self.killed_node = w.Dropdown(options=nodes, value=first.killed_node, description="killed")
         self.killed_at = _fraction("at time", first.killed_at, 0, LATEST, 0.5)
 
     def scenario(self) -> Scenario:
-        return Scenario(**{name: control.value for name, control in vars(self).items()})
+        chosen = {name: control.value for name, control in vars(self).items()}
+        named: dict[str, Any] = {
+            name: None if value == NOBODY else value for name, value in chosen.items()
+        }
+        return Scenario(**named)
 
     def observe(self, changed: Callable[[object], None]) -> None:
         for control in vars(self).values():
@@ -90,7 +91,8 @@ class Controls:
             (self.algorithm, self.slow_node, self.killed_node),
             (w.Label(" "), self.slow_rate, self.killed_at),
         )
-        return w.HBox([w.VBox(column) for column in columns])
+        third = w.Layout(width="33%")
+        return w.HBox([w.VBox(column, layout=third) for column in columns])
 
 
 class Explorer:
@@ -150,11 +152,26 @@ def explore(first: Scenario) -> Explorer:
     return shown
 
 
-def _slider(description: str, value: int, least: int, most: int) -> w.IntSlider:
-    return w.IntSlider(value, least, most, description=description, continuous_update=False)
+def _slider(description: str, value: int, least: int, most: int) -> w.Widget:
+    return w.IntSlider(value, least, most, continuous_update=False, **_shape(description))
 
 
 def _fraction(description: str, value: float, least: float, most: float, step: float) -> w.Widget:
     return w.FloatSlider(
-        value, min=least, max=most, step=step, description=description, continuous_update=False
+        value, min=least, max=most, step=step, continuous_update=False, **_shape(description)
     )
+
+
+def _choice(description: str, value: object, options: list[tuple[str, Any]]) -> w.Widget:
+    return w.Dropdown(options=options, value=value, **_shape(description))
+
+
+def _node(description: str, node: int | None) -> w.Widget:
+    options = [(NOBODY, NOBODY), *((str(n), n) for n in range(MOST_NODES))]
+    return _choice(description, NOBODY if node is None else node, options)
+
+
+def _shape(description: str) -> dict[str, Any]:
+    """As wide as the column, the description as wide as it has to be."""
+    layout, style = w.Layout(width="96%"), {"description_width": "6em"}
+    return {"description": description, "layout": layout, "style": style}

@@ -34,7 +34,7 @@ def test_the_first_state_is_the_end_of_the_first_scenario(explorer: Explorer) ->
     ("control", "value"),
     [
         ("num_nodes", 9),
-        ("num_sources", 3),
+        ("num_sources", 4),
         ("num_blocks", 5),
         ("algorithm", "chain"),
         ("slow_node", 3),
