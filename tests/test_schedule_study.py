@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 
 from lambdascale.errors import ConfigError, ScheduleError
+from lambdascale.experiments import claims
 from lambdascale.experiments import scenario as module
 from lambdascale.experiments import schedule_study as study
 from lambdascale.experiments.scenario import Scenario, foretell
@@ -87,6 +88,12 @@ def test_no_schedule_is_shorter_than_the_bound_and_circulant_meets_it() -> None:
         assert all(claim.holds for claim in study.check_lengths("", frame))
         circulant = frame[frame["algorithm"] == "circulant"]
         assert (circulant["ticks"] == circulant["bound"]).all()
+
+
+def test_claims_of_the_study_can_be_kept(tmp_path) -> None:
+    found = study.check_lengths("over nodes", study.over_nodes(6, 1, 4))
+    claims.save(found, tmp_path)
+    assert claims.load(tmp_path) == found
 
 
 def test_a_slow_node_drags_the_others_unless_the_plan_is_weighted() -> None:

@@ -66,9 +66,9 @@ def ratios(frame: pd.DataFrame) -> str:
 def check_lengths(name: str, frame: pd.DataFrame) -> list[claims.Claim]:
     """In the study `name` no schedule beats the lower bound, and `circulant` meets it everywhere."""
     of_bound = frame["ticks"] / frame["bound"]
-    circulant = of_bound[frame["algorithm"] == "circulant"].max()
+    circulant = float(of_bound[frame["algorithm"] == "circulant"].max())
     return [
-        claims.at_least(f"{name}: shortest ÷ lower bound", of_bound.min(), 1.0, TICKS),
+        claims.at_least(f"{name}: shortest ÷ lower bound", float(of_bound.min()), 1.0, TICKS),
         claims.at_most(f"{name}: circulant ÷ lower bound", circulant, 1.0, TICKS),
     ]
 
