@@ -21,14 +21,16 @@ from lambdascale.cluster.records import (
     TokenRecord,
 )
 from lambdascale.cluster.router import Router, Server, Work
-from lambdascale.cluster.scaleout import ScaleOut
 from lambdascale.config import ScaleSpec, SystemSpec
 from lambdascale.control import messages as m
 from lambdascale.engine.base import EngineLimits
+from lambdascale.model.blocks import BlockMap
 from lambdascale.model.layout import ImageLayout
 from lambdascale.model.shape import ModelShape
 from lambdascale.multicast.plan import plan
+from lambdascale.pipeline.costs import part_nbytes
 from lambdascale.pipeline.execution import ExecutionPipeline
+from lambdascale.pipeline.formation import Formation
 from lambdascale.workload.request import Request
 
 PREPARE_S = 120.0
@@ -70,7 +72,14 @@ class Controller:
         schedule = plan(
             system.algorithm, scale.num_nodes, scale.num_sources, scale.num_blocks, system.order
         )
-        self._scaleout = ScaleOut(schedule, image.layout, system.execute_while_load)
+        self._schedule = schedule
+        self._formation = Formation(
+            schedule.subgroups,
+            schedule.num_sources,
+            BlockMap.of(image.layout, schedule.num_blocks),
+            part_nbytes(image.layout),
+            system.execute_while_load,
+        )
         self._barrier = Barrier(schedule)
         self._pipelines: dict[int, PipelineRecord] = {}
         self._num_waiting = 0
@@ -106,7 +115,7 @@ class Controller:
 
     async def _connect(self) -> None:
         """Open every link the plan needs, and those that pipelines may need, before time counts."""
-        schedule = self._scaleout.schedule
+        schedule = self._schedule
         for node in range(self._scale.num_nodes):
             bulk = sorted({t.dst for t in schedule.sends_of(node)})
             express = [n for n in self._scale.destinations if n != node]
@@ -148,7 +157,7 @@ class Controller:
             self._dispatch()
 
     def _multicast(self) -> None:
-        schedule, barrier = self._scaleout.schedule, self._system.barrier
+        schedule, barrier = self._schedule, self._system.barrier
         for node in range(self._scale.num_nodes):
             sends = schedule.sends_of(node)
             self._members.send(node, m.Multicast(sends, self._system.window, barrier))
@@ -175,10 +184,10 @@ class Controller:
             times = log.since(a.arrived_s), log.since(a.verified_s)
             log.add(BlockRecord(node, a.block, a.src, *times))
         blocks = [a.block for a in coverage.arrivals]
-        self._scaleout.arrived(node, blocks)
-        if self._scaleout.covered:
+        self._formation.arrived(node, blocks)
+        if self._formation.covered:
             log.phase("covered")
-        if self._scaleout.complete:
+        if self._formation.complete:
             log.phase("complete")
         if self._system.barrier:
             for group, tick in self._barrier.arrived(node, blocks):
@@ -187,7 +196,7 @@ class Controller:
 
     def _reshape(self) -> None:
         """Mode-switch complete nodes, and form the execution pipelines that have become possible."""
-        changes = self._scaleout.decide()
+        changes = self._formation.decide()
         for pipeline in changes.leaving:
             self._router.drain(pipeline)
             self._members.send(self._pipelines[pipeline].stages[0].node, m.Dissolve(pipeline))
@@ -217,7 +226,7 @@ class Controller:
         )
         self._log.add(gone)
         self._router.remove(message.pipeline, message.unfinished)
-        self._scaleout.dissolved(message.pipeline)
+        self._formation.dissolved(message.pipeline)
         self._reshape()
 
     def _emit(self, message: m.Tokens) -> None:
