@@ -124,7 +124,8 @@ def test_reports_name_every_block_once_and_never_before_it_came(
 
 def test_without_execute_only_replicas_form() -> None:
     schedule = plan("kway", 4, 2, 16)
-    formation = Formation(schedule.subgroups, 2, BLOCKS, COSTS, execute=False)
+    groups = [group[1:] for group in schedule.subgroups]
+    formation = Formation(groups, range(2), BLOCKS, COSTS, execute=False)
     assert [p.members for p in formation.decide().replicas] == [(0,), (1,)]
     formation.arrived(2, range(8))
     formation.arrived(3, range(8, 16))

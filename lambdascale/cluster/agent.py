@@ -6,24 +6,20 @@ longer than its control channel.
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from lambdascale.cluster.activation import Activation, slot_nbytes
-from lambdascale.cluster.exchange import BlockExchange
-from lambdascale.cluster.head import Head
 from lambdascale.cluster.links import Links
-from lambdascale.cluster.relay import Relay
 from lambdascale.cluster.reporter import Reporter
-from lambdascale.cluster.tags import IMAGE, INBOX, OUTBOX, Kind, tag, untag
+from lambdascale.cluster.tags import GPU, INBOX, Kind, tag, untag
+from lambdascale.cluster.workplace import Workplace, prepare
 from lambdascale.control import messages as m
 from lambdascale.control.base import Channel
-from lambdascale.engine.base import Engine, Rows
+from lambdascale.engine.base import Engine
 from lambdascale.errors import ConfigError, LambdaScaleError, PeerGoneError, plain
-from lambdascale.model.blocks import BlockMap
 from lambdascale.storage.base import Storage
+from lambdascale.storage.tiers import Tier
 from lambdascale.transport.base import Lane, Notice, Transport
 
 
@@ -33,21 +29,12 @@ class _Stopped(Exception):  # noqa: N818 - the usual way to end a TaskGroup, not
 
 @dataclass(frozen=True, slots=True)
 class Leaves:
-    """Everything an agent touches the world with."""
+    """Everything an agent touches the world with; one engine is made per model."""
 
     channel: Channel
     transport: Transport
-    engine: Engine
+    make_engine: Callable[[], Engine]
     storage: Storage
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What `Prepare` made: the model's place on this node and those who work on it."""
-
-    prepare: m.Prepare
-    exchange: BlockExchange
-    relay: Relay
 
 
 class Agent:
@@ -58,8 +45,8 @@ class Agent:
         self._leaves = leaves
         self._links = Links(leaves.transport)
         self._reporter = Reporter(node, leaves.channel)
-        self._heads: dict[int, Head] = {}
-        self._loaded: Loaded | None = None
+        self._workplace: Workplace | None = None
+        self._engines: dict[str, Engine] = {}
         self._tasks = asyncio.TaskGroup()
 
     async def run(self) -> None:
@@ -81,7 +68,8 @@ class Agent:
             raise
         finally:
             await self._leaves.storage.close()
-            await self._leaves.engine.close()
+            for engine in self._engines.values():
+                await engine.close()
             await self._leaves.transport.close()
             await channel.close()
 
@@ -90,88 +78,54 @@ class Agent:
             self._leaves.channel.send(m.Failed(self._node, type(error).__name__, str(error)))
 
     def _report(self) -> m.Report:
-        engine = self._leaves.engine
-        return m.Report(self._node, engine.steps, engine.overruns)
+        engines = self._engines.values()
+        return m.Report(
+            self._node, sum(e.steps for e in engines), sum(e.overruns for e in engines)
+        )
 
     async def _obey(self) -> None:
         """Do what the controller says until it says Stop."""
         while not isinstance(message := await self._leaves.channel.receive(), m.Stop):
-            self._handle(message)
-
-    def _handle(self, message: m.Message) -> None:
-        match message:
-            case m.Prepare():
+            if isinstance(message, m.Prepare):
                 self._spawn(self._prepare(message))
-            case m.Connect():
+            elif isinstance(message, m.Connect):
                 self._spawn(self._connect(message))
-            case m.Multicast():
-                sends = self._model.exchange.send_all(
-                    message.sends, message.window, message.barrier
-                )
-                self._spawn(sends)
-            case m.OpenTick():
-                self._spawn(self._model.exchange.open_tick(message.tick))
-            case m.Form():
-                self._form(message)
-            case m.Submit():
-                self._heads[message.pipeline].submit(message.request, message.generated)
-            case m.Dissolve():
-                self._heads[message.pipeline].dissolve()
-            case _:
-                raise ConfigError(f"an agent cannot handle {type(message).__name__}")
+            elif (work := self._place.handle(message)) is not None:
+                self._spawn(work)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.create_task(work)
 
     @property
-    def _model(self) -> Loaded:
-        if self._loaded is None:
+    def _place(self) -> Workplace:
+        if self._workplace is None:
             raise ConfigError(f"node {self._node} was told to work before it was prepared")
-        return self._loaded
+        return self._workplace
 
-    async def _prepare(self, prepare: m.Prepare) -> None:
-        """Allocate, register and build everything; a source also loads and verifies its image."""
-        transport, engine, limits = self._leaves.transport, self._leaves.engine, prepare.limits
-        image = await transport.register(IMAGE, prepare.layout.nbytes)
-        await engine.prepare(prepare.layout, prepare.config, image, limits)
-        widths = engine.row_nbytes, engine.final_row_nbytes
-        slot = slot_nbytes(limits, prepare.layout.num_parts, *widths)
-        inbox = await transport.register(INBOX, slot * prepare.max_lanes)
-        outbox = await transport.register(OUTBOX, slot * prepare.max_lanes)
-        blocks = BlockMap.of(prepare.layout, len(prepare.checksums))
-        exchange = BlockExchange(image, outbox, blocks, prepare.checksums, self._links)
-        relay = Relay(self._node, engine, inbox, outbox, slot, self._links)
-        self._loaded = Loaded(prepare, exchange, relay)
-        if prepare.load:
-            image_file = Path(prepare.image)
-            await self._leaves.storage.load(image_file, 0, image, 0, prepare.layout.nbytes)
-            await exchange.verify_all()
-        self._leaves.channel.send(m.Prepared(self._node))
+    async def _prepare(self, message: m.Prepare) -> None:
+        leaves = self._leaves
+        for hosted in message.models:
+            engine = self._engines[hosted.model] = leaves.make_engine()
+            await engine.prepare(hosted.image.layout, hosted.image.config, hosted.limits)
+        self._workplace = await prepare(
+            message, self._node, leaves.transport, leaves.storage, self._engines,
+            self._links, self._reporter,
+        )  # fmt: skip
+        leaves.channel.send(m.Prepared(self._node))
 
     async def _connect(self, message: m.Connect) -> None:
         self._links.learn(message.addresses)
         async with asyncio.TaskGroup() as group:
             for peer in message.bulk:
-                group.create_task(self._warm(peer, Lane.BULK, IMAGE))
+                group.create_task(self._warm(peer, Lane.BULK, GPU))
             for peer in message.express:
                 group.create_task(self._warm(peer, Lane.EXPRESS, INBOX))
-        self._leaves.channel.send(m.Connected(self._node))
+        self._leaves.channel.send(m.Connected(self._node, message.token))
 
     async def _warm(self, peer: int, lane: Lane, target: int) -> None:
         """Open a link and make its first write, an empty one."""
         link = await self._links.get(peer, lane)
-        await link.write(self._model.exchange.outbox, 0, 0, target, 0, tag(Kind.WARM, 0))
-
-    def _form(self, form: m.Form) -> None:
-        model = self._model
-        limits, lanes = model.prepare.limits, model.prepare.max_lanes
-        head = Head(form, self._leaves.engine, limits, lanes, model.relay, self._leaves.channel)
-        self._heads[form.pipeline] = head
-        self._spawn(self._serve(form.pipeline, head))
-
-    async def _serve(self, pipeline: int, head: Head) -> None:
-        await head.run()
-        del self._heads[pipeline]
+        await link.write(self._place.outbox, 0, 0, target, 0, tag(Kind.WARM, 0))
 
     async def _watch(self) -> None:
         """Handle what peers write to us. A lost peer is the controller's to notice, not ours."""
@@ -186,16 +140,8 @@ class Agent:
             case Kind.WARM:
                 pass
             case Kind.BLOCK:
-                arrival = await self._model.exchange.arrived(notice, value, self._corrupt)
-                if arrival is not None:
-                    self._reporter.add(arrival)
-            case Kind.RESEND:
-                await self._model.exchange.send(notice.peer, value)
+                await self._place.holdings.arrived(notice, value)
             case Kind.ACTIVATION:
-                await self._model.relay.received(notice, self._home)
-
-    def _corrupt(self, block: int, src: int) -> None:
-        self._leaves.channel.send(m.CorruptBlock(self._node, block, src))
-
-    def _home(self, activation: Activation, rows: Rows) -> None:
-        self._heads[activation.pipeline].home(activation, rows)
+                await self._place.relay.received(notice, self._place.home)
+            case Kind.KV:
+                await self._place.moves.arrived(notice.peer, value)

@@ -51,6 +51,7 @@ class MicroBatch:
     """Sequences that step together in the KV slots `slots`."""
 
     def __init__(self, slots: range) -> None:
+        self.slots = slots
         self._free = list(slots)
         self._running: dict[int, Running] = {}  # least recently served first
 
@@ -62,14 +63,37 @@ class MicroBatch:
         return not self._free
 
     @property
-    def requests(self) -> tuple[int, ...]:
-        """Ids of the requests that are not finished."""
-        return tuple(r.request.id for r in self._running.values())
+    def running(self) -> tuple[Running, ...]:
+        """The requests that are not finished."""
+        return tuple(self._running.values())
 
     def admit(self, request: Request, generated: Sequence[int]) -> None:
         """Take in a request that already has `generated` tokens; needs a free slot."""
-        slot = heapq.heappop(self._free)
-        self._running[slot] = Running(request, [*request.prompt, *generated], slot)
+        self.resume(request, generated, heapq.heappop(self._free), computed=0)
+
+    def resume(
+        self, request: Request, generated: Sequence[int], slot: int, computed: int
+    ) -> None:
+        """Go on with a request in `slot`, which is not free: `computed` tokens have entries there."""
+        tokens = [*request.prompt, *generated]
+        self._running[slot] = Running(request, tokens, slot, computed)
+
+    def reserve(self, slot: int) -> None:
+        """Take a slot out of use, if it is one of these."""
+        if slot in self._free:
+            self._free.remove(slot)
+            heapq.heapify(self._free)
+
+    def release(self, slot: int) -> None:
+        """Put a reserved slot into use."""
+        heapq.heappush(self._free, slot)
+
+    def cancel(self, request: int) -> None:
+        """Forget a request between two steps, if it is here; its slot is free."""
+        for run in self.running:
+            if run.request.id == request:
+                del self._running[run.slot]
+                self.release(run.slot)
 
     def compose(self, budget: int) -> Composed:
         """Return the next step of at most `budget` tokens.
@@ -111,5 +135,5 @@ class MicroBatch:
     def _emitted(self, run: Running) -> Token:
         if run.finished:
             del self._running[run.slot]
-            heapq.heappush(self._free, run.slot)
+            self.release(run.slot)
         return Token(run.request.id, run.position - 1, run.tokens[-1], run.finished)

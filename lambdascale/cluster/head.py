@@ -6,17 +6,17 @@ replica is the pipeline whose only stage is the whole model.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 from lambdascale.clock import now
 from lambdascale.cluster.activation import Activation
 from lambdascale.cluster.batch import Composed, MicroBatch
 from lambdascale.cluster.relay import Relay
+from lambdascale.control import messages as m
 from lambdascale.control.base import Channel
-from lambdascale.control.messages import Dissolved, Form, Tokens
 from lambdascale.engine.base import Engine, EngineLimits, Rows, Step
-from lambdascale.errors import ConfigError
 from lambdascale.workload.request import Request
 
 
@@ -25,31 +25,57 @@ class Head:
 
     def __init__(
         self,
-        form: Form,
-        engine: Engine,
+        form: m.Form,
         limits: EngineLimits,
         max_lanes: int,
         relay: Relay,
         channel: Channel,
+        parked: Collection[int] = (),
     ) -> None:
         self._form = form
-        self._engine = engine
         self._budget = limits.max_step_tokens
         self._relay = relay
         self._channel = channel
         self._lanes = _lanes(min(len(form.stages), max_lanes), min(form.capacity, limits.max_slots))
         self._work = [asyncio.Event() for _ in self._lanes]
+        self._waiting: deque[tuple[Request, Sequence[int]]] = deque()
+        self._coming: dict[int, m.Adopt] = {}  # requests whose KV entries are on their way
+        self._cancelled: dict[int, None] = {}
         self._trips: dict[int, asyncio.Future[Rows]] = {}
         self._dissolving = False
+        self._parked = set(parked)
+        for slot in parked:
+            self._reserve(slot)
 
     def submit(self, request: Request, generated: Sequence[int]) -> None:
-        """Admit a request into the micro-batch with the fewest sequences."""
-        free = [i for i, lane in enumerate(self._lanes) if not lane.full]
-        if not free:
-            raise ConfigError(f"pipeline {self._form.pipeline} has no free slot")
-        lane = min(free, key=lambda i: len(self._lanes[i]))
-        self._lanes[lane].admit(request, generated)
-        self._work[lane].set()
+        """Admit a request as soon as a slot is free."""
+        self._waiting.append((request, generated))
+        self._admit()
+
+    def unpark(self, slot: int) -> None:
+        """What a parked slot held has left: let it be used."""
+        if slot in self._parked:
+            self._parked.discard(slot)
+            self._lane_of(slot).release(slot)
+            self._admit()
+
+    def expect(self, adopt: m.Adopt) -> None:
+        """Keep the slot of a request whose KV entries are coming."""
+        self._coming[adopt.request.id] = adopt
+        self._reserve(adopt.slot)
+
+    def resume(self, adopt: m.Adopt) -> None:
+        """The KV entries of an expected request are here: go on with it."""
+        del self._coming[adopt.request.id]
+        lane = self._lane_of(adopt.slot)
+        lane.resume(adopt.request, adopt.generated, adopt.slot, adopt.length)
+        self._work[self._lanes.index(lane)].set()
+
+    def cancel(self, request: int) -> None:
+        """Forget a request at the next step boundary of its lane."""
+        self._cancelled[request] = None
+        for event in self._work:
+            event.set()
 
     def dissolve(self) -> None:
         """Let every lane stop at its next step boundary."""
@@ -61,35 +87,78 @@ class Head:
         """Final rows of a lane have come back."""
         self._trips.pop(activation.lane).set_result(rows)
 
-    async def run(self) -> None:
+    async def run(self, engine: Engine) -> None:
         """Serve until dissolved, then tell the controller which requests must move."""
         async with asyncio.TaskGroup() as group:
             for lane in range(len(self._lanes)):
-                group.create_task(self._serve(lane))
-        unfinished = sorted(request for lane in self._lanes for request in lane.requests)
-        self._channel.send(Dissolved(self._form.pipeline, tuple(unfinished)))
+                group.create_task(self._serve(lane, engine))
+        self._channel.send(m.Dissolved(self._form.pipeline, tuple(self._unfinished())))
 
-    async def _serve(self, lane: int) -> None:
+    def _unfinished(self) -> list[m.Seated]:
+        """Whom the controller must bring elsewhere; those whose KV entries never came have none."""
+        seated = [
+            m.Seated(run.request.id, run.slot, run.computed)
+            for lane in self._lanes
+            for run in lane.running
+        ]
+        seated += [m.Seated(request.id, 0, 0) for request, _ in self._waiting]
+        seated += [m.Seated(request, 0, 0) for request in self._coming]
+        return sorted(seated, key=lambda s: s.request)
+
+    def _admit(self) -> None:
+        """Let waiting requests into the micro-batches with the fewest sequences."""
+        while self._waiting:
+            free = [i for i, lane in enumerate(self._lanes) if not lane.full]
+            if not free:
+                return
+            chosen = min(free, key=lambda i: len(self._lanes[i]))
+            self._lanes[chosen].admit(*self._waiting.popleft())
+            self._work[chosen].set()
+
+    def _reserve(self, slot: int) -> None:
+        for lane in self._lanes:
+            lane.reserve(slot)
+
+    def _lane_of(self, slot: int) -> MicroBatch:
+        return next(lane for lane in self._lanes if slot in lane.slots)
+
+    async def _serve(self, lane: int, engine: Engine) -> None:
         batch = self._lanes[lane]
         while True:
             await self._work[lane].wait()
+            self._forget(batch)
             if self._dissolving:
                 return
             step = batch.compose(self._budget)
             if step.chunks:
-                tokens = batch.commit(step, await self._round(lane, step))
+                tokens = batch.commit(step, await self._round(lane, step, engine))
                 if tokens:
-                    self._channel.send(Tokens(self._form.pipeline, now(), tokens))
+                    self._channel.send(m.Tokens(self._form.pipeline, now(), tokens))
+                self._admit()
             if not len(batch) and not self._dissolving:
                 self._work[lane].clear()
 
-    async def _round(self, lane: int, step: Composed) -> list[int]:
+    def _forget(self, batch: MicroBatch) -> None:
+        """Between two steps: drop what was cancelled, and say that its slot is free."""
+        for request in [r for r in self._cancelled if self._drop(batch, r)]:
+            del self._cancelled[request]
+            self._channel.send(m.Cancelled(self._form.pipeline, request))
+            self._admit()
+
+    def _drop(self, batch: MicroBatch, request: int) -> bool:
+        """Remove a request from `batch`; False if another lane has it, or its KV entries are coming."""
+        batch.cancel(request)
+        self._waiting = deque(entry for entry in self._waiting if entry[0].id != request)
+        others = (run.request.id for lane in self._lanes for run in lane.running)
+        return request not in self._coming and request not in others
+
+    async def _round(self, lane: int, step: Composed, engine: Engine) -> list[int]:
         """Take one step through all stages and sample."""
         first = self._form.stages[0]
-        rows = await self._engine.forward(Step(0, first.stop, step.chunks, tokens=step.tokens))
+        rows = await engine.forward(Step(0, first.stop, step.chunks, tokens=step.tokens))
         if len(self._form.stages) > 1:
             rows = await self._trip(lane, step, rows)
-        return await self._engine.sample(rows, step.picks) if step.picks else []
+        return await engine.sample(rows, step.picks) if step.picks else []
 
     async def _trip(self, lane: int, step: Composed, rows: Rows) -> Rows:
         back: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()

@@ -9,8 +9,9 @@ from dataclasses import replace
 
 from lambdascale.cluster.activation import Activation, put, take
 from lambdascale.cluster.links import Links
+from lambdascale.cluster.seat import Seat
 from lambdascale.cluster.tags import INBOX, Kind, tag
-from lambdascale.engine.base import Engine, Rows, Step
+from lambdascale.engine.base import Rows, Step
 from lambdascale.transport.base import Lane, Notice, Region
 
 Home = Callable[[Activation, Rows], None]
@@ -20,10 +21,10 @@ class Relay:
     """Receives activations from the inbox, runs this node's range, sends on; final rows go `home`."""
 
     def __init__(
-        self, node: int, engine: Engine, inbox: Region, outbox: Region, slot: int, links: Links
+        self, node: int, seat: Seat, inbox: Region, outbox: Region, slot: int, links: Links
     ) -> None:
         self._node = node
-        self._engine = engine
+        self._seat = seat
         self._inbox = inbox
         self._outbox = outbox
         self._slot = slot
@@ -53,6 +54,7 @@ class Relay:
             return
         stage = activation.stages[activation.hop]
         step = Step(stage.first, stage.stop, activation.chunks, rows=rows)
-        out = await self._engine.forward(step)
+        engine = await self._seat.engine()
+        out = await engine.forward(step)
         onward = replace(activation, hop=activation.hop + 1, row_nbytes=out.shape[1])
         await self.send_on(onward, out, home)

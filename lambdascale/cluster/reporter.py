@@ -3,24 +3,29 @@
 import asyncio
 
 from lambdascale.control.base import Channel
-from lambdascale.control.messages import Arrival, Coverage
+from lambdascale.control.messages import Arrival, Coverage, Message
+from lambdascale.storage.tiers import Tier
 
 COALESCE_S = 0.003
 
 
 class Reporter:
-    """Sends `Coverage` to the controller, at most once per COALESCE_S."""
+    """Sends `Coverage` of each copy to the controller, at most once per COALESCE_S."""
 
     def __init__(self, node: int, channel: Channel) -> None:
         self._node = node
-        self._channel = channel
-        self._pending: list[Arrival] = []
+        self.channel = channel
+        self._pending: dict[tuple[str, Tier], list[Arrival]] = {}
         self._some = asyncio.Event()
 
-    def add(self, arrival: Arrival) -> None:
-        """Report `arrival` soon."""
-        self._pending.append(arrival)
+    def add(self, model: str, tier: Tier, arrival: Arrival) -> None:
+        """Report `arrival` in the copy of `model` in `tier` soon."""
+        self._pending.setdefault((model, tier), []).append(arrival)
         self._some.set()
+
+    def send(self, message: Message) -> None:
+        """Send what cannot wait."""
+        self.channel.send(message)
 
     async def run(self) -> None:
         """Report for ever."""
@@ -28,5 +33,6 @@ class Reporter:
             await self._some.wait()
             await asyncio.sleep(COALESCE_S)
             self._some.clear()
-            self._channel.send(Coverage(self._node, tuple(self._pending)))
-            self._pending.clear()
+            pending, self._pending = self._pending, {}
+            for (model, tier), arrivals in pending.items():
+                self.channel.send(Coverage(self._node, model, tier, tuple(arrivals)))

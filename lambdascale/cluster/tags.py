@@ -2,22 +2,22 @@
 
 from enum import IntEnum
 
-IMAGE, INBOX, OUTBOX = 1, 2, 3  # region keys, the same on every agent
+GPU, INBOX, OUTBOX, HOST, KV = 1, 2, 3, 4, 5  # region keys, the same on every agent
 MAX_VALUE = (1 << 24) - 1  # of a notice
 
 
 class Kind(IntEnum):
     WARM = 0  # nothing: what the first write to a region costs was paid before time counts
-    BLOCK = 1  # block `value` was written into the image
-    RESEND = 2  # please write block `value` again; it arrived corrupted
-    ACTIVATION = 3  # slot `value` of the inbox holds a micro-batch
+    BLOCK = 1  # block `value` was written into the copy that contains the place
+    ACTIVATION = 2  # slot `value` of the inbox holds a micro-batch
+    KV = 3  # the last KV entries that a peer had of slot `value` are here
 
 
 def tag(kind: Kind, value: int) -> int:
     """Pack kind and value.
 
-    >>> untag(tag(Kind.RESEND, 7))
-    (<Kind.RESEND: 2>, 7)
+    >>> untag(tag(Kind.BLOCK, 7))
+    (<Kind.BLOCK: 1>, 7)
     """
     return kind << 24 | value
 

@@ -6,7 +6,7 @@ dissolves, and the members it leaves behind are free again. A node is in at most
 """
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from lambdascale.model.blocks import BlockMap
@@ -26,31 +26,31 @@ class Changes:
 class Formation:
     """Holdings of every node, and who serves in which pipeline.
 
-    `subgroups` are those of a schedule, source first; nodes 0 … num_sources − 1 hold everything. Without
-    `execute` no execution pipeline is formed, only replicas.
+    `groups` are the destinations of each sub-group; `whole` nodes hold everything from the start. Without
+    `execute` no execution pipeline is formed, only replicas. `ids` numbers what is formed.
     """
 
     def __init__(
         self,
-        subgroups: Sequence[Sequence[int]],
-        num_sources: int,
+        groups: Sequence[Sequence[int]],
+        whole: Collection[int],
         blocks: BlockMap,
         costs: Sequence[float],
         execute: bool = True,
+        ids: Iterator[int] | None = None,
     ) -> None:
-        self._groups = [tuple(group[1:]) for group in subgroups]
+        self._groups = [tuple(group) for group in groups]
         self._blocks = blocks
         self._costs = costs
         self._execute = execute
-        everything = range(blocks.num_blocks)
         destinations = sorted(itertools.chain.from_iterable(self._groups))
-        self._held = {node: set(everything) for node in range(num_sources)}
+        self._held = {node: set(range(blocks.num_blocks)) for node in whole}
         self._held |= {node: set() for node in destinations}
         self._destinations = destinations
         self._busy: dict[int, int] = {}  # node → pipeline
         self._replicas: set[int] = set()
         self._dissolving: set[int] = set()
-        self._ids = itertools.count()
+        self._ids = ids or itertools.count()
 
     @property
     def held(self) -> dict[int, frozenset[int]]:
@@ -60,7 +60,7 @@ class Formation:
     @property
     def complete(self) -> bool:
         """Does every destination hold every block?"""
-        return all(map(self._whole, self._destinations))
+        return all(map(self.whole, self._destinations))
 
     @property
     def covered(self) -> bool:
@@ -76,10 +76,16 @@ class Formation:
         """Note verified blocks."""
         self._held[node].update(blocks)
 
-    def dissolved(self, pipeline: int) -> None:
-        """Free the members of a pipeline that was told to dissolve."""
-        self._dissolving.discard(pipeline)
-        self._busy = {node: p for node, p in self._busy.items() if p != pipeline}
+    @property
+    def settled(self) -> bool:
+        """Is every node a replica?"""
+        return len(self._replicas) == len(self._held)
+
+    def dissolved(self, pipeline: int, lingering: Collection[int] = ()) -> None:
+        """Free the members of a pipeline that was told to dissolve, but for those still `lingering`."""
+        if not lingering:
+            self._dissolving.discard(pipeline)
+        self._busy = {n: p for n, p in self._busy.items() if p != pipeline or n in lingering}
 
     def decide(self) -> Changes:
         """Return what must change; a decision is returned once. The first call makes sources replicas."""
@@ -88,18 +94,19 @@ class Formation:
         replicas = self._new_replicas()
         return Changes(leaving, replicas, self._new_pipelines() if self._execute else ())
 
-    def _whole(self, node: int) -> bool:
+    def whole(self, node: int) -> bool:
+        """Does `node` hold every block?"""
         return len(self._held[node]) == self._blocks.num_blocks
 
     def _leaving(self) -> tuple[int, ...]:
         """The pipelines that have a complete member, which now leaves for local execution."""
-        have = {pipeline for node, pipeline in self._busy.items() if self._whole(node)}
+        have = {pipeline for node, pipeline in self._busy.items() if self.whole(node)}
         return tuple(sorted(have - self._dissolving))
 
     def _new_replicas(self) -> tuple[ExecutionPipeline, ...]:
         """The complete nodes that are in no pipeline, each a pipeline of one stage."""
         settled = self._busy.keys() | self._replicas
-        ready = [node for node in self._held if node not in settled and self._whole(node)]
+        ready = [node for node in self._held if node not in settled and self.whole(node)]
         self._replicas.update(ready)
         return tuple(self._named((Stage(node, 0, self._blocks.num_parts),)) for node in ready)
 

@@ -100,7 +100,8 @@ def timeline(
         raise ConfigError(
             f"times must have {schedule.num_nodes} rows of {schedule.num_blocks} seconds each"
         )
-    formation = Formation(schedule.subgroups, num_sources, blocks, costs)
+    groups = [group[1:] for group in schedule.subgroups]
+    formation = Formation(groups, range(num_sources), blocks, costs)
     return Timeline(_Replay(formation, dissolve_s).run(list(deltas(times, coalesce_s))))
 
 

@@ -1,0 +1,168 @@
+"""How many instances each model has: observes, asks the policies, shares nodes fairly, grows and shrinks.
+
+Event-driven models are looked at whenever something has changed, polled ones at their own times. Decisions
+are pure (`autoscaler`, `shares`, `placement`, `growth_plan`); here they are carried out.
+"""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+
+from lambdascale.clock import now
+from lambdascale.cluster.autoscaler import Observation, desired, history_s, recheck_s
+from lambdascale.cluster.deployment import ClusterSpec
+from lambdascale.cluster.expansion import Expansion
+from lambdascale.cluster.members import Members
+from lambdascale.cluster.records import RunLog
+from lambdascale.cluster.service import Service
+from lambdascale.cluster.shares import Held, fair_shares
+from lambdascale.cluster.stock import Stock
+from lambdascale.config import SystemSpec
+from lambdascale.control import messages as m
+
+RETRY_S = 1.0  # what could not be done for want of room is tried again so often
+
+
+class Balance:
+    """Keeps the instances of all models as their policies and fairness want them."""
+
+    def __init__(
+        self,
+        system: SystemSpec,
+        cluster: ClusterSpec,
+        services: Mapping[str, Service],
+        stock: Stock,
+        members: Members,
+        log: RunLog,
+        ids: Iterator[int],
+    ) -> None:
+        self._cluster = cluster
+        self._services = services
+        self._stock = stock
+        self._expansion = Expansion(system, cluster, stock, members, log, ids)
+        self._changed = asyncio.Event()
+        self._wants = dict.fromkeys(services, 0)
+        self._polls: dict[str, float] = {}  # when a polled model is looked at next
+        self._waiting_since: dict[str, float] = {}
+        self._holding_since: dict[str, float] = {}
+
+    def begin(self) -> None:
+        """Time counts from now on: the first decisions fall at once or after their phase."""
+        for model, service in self._services.items():
+            if service.deployment.policy.poll_s:
+                self._polls[model] = now() + service.deployment.policy.phase_s
+        self._decide()
+
+    def wake(self) -> None:
+        """Something has changed: decide again soon."""
+        self._changed.set()
+
+    def connected(self, message: m.Connected) -> None:
+        """A node has the links that a scale-out asked for."""
+        self._expansion.connected(message)
+
+    async def run(self) -> None:
+        """Decide for ever, whenever something has changed or is due."""
+        while True:
+            due_s = self._due()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(None if due_s == math.inf else due_s):
+                    await self._changed.wait()
+            self._changed.clear()
+            self._stock.expire()
+            self._decide()
+
+    def _due(self) -> float:
+        """When something may have to be decided although nothing has happened."""
+        dues = [*self._polls.values()]
+        expiry = self._stock.residency.next_expiry(now())
+        if expiry is not None:
+            dues.append(expiry if expiry > now() else now() + RETRY_S)
+        for model, service in self._services.items():
+            after = recheck_s(service.deployment.policy, self._observe(service))
+            if after is not None and model not in self._polls:
+                dues.append(now() + after)
+        dues += self._quanta()
+        return min(dues, default=math.inf)
+
+    def _quanta(self) -> Iterator[float]:
+        """When a model that holds nodes must yield to one that waits."""
+        if self._waiting_since:
+            for model, since in self._holding_since.items():
+                end = since + self._services[model].deployment.policy.quantum_s
+                yield end if end > now() else now() + RETRY_S
+
+    def _decide(self) -> None:
+        for model, service in self._services.items():
+            if self._is_due(model):
+                self._wants[model] = desired(service.deployment.policy, self._observe(service))
+            self._note_times(model, service)
+        shares = self._shares()
+        for model, service in self._services.items():
+            service.shrink(service.num_instances - shares[model])
+        for model, service in self._services.items():
+            self._grow(service, shares[model] - service.num_instances)
+
+    def _is_due(self, model: str) -> bool:
+        """Is a decision on this model due? Polled ones then wait for their next time."""
+        due = self._polls.get(model)
+        if due is None:
+            return True
+        if now() < due:
+            return False
+        self._polls[model] = due + self._services[model].deployment.policy.poll_s
+        return True
+
+    def _note_times(self, model: str, service: Service) -> None:
+        """Since when it waits for a first instance, or holds one that is ready."""
+        holds = service.num_instances > 0
+        if holds or not self._wants[model]:
+            self._waiting_since.pop(model, None)
+        else:
+            self._waiting_since.setdefault(model, now())
+        if not holds:
+            self._holding_since.pop(model, None)
+        elif service.replicas:
+            self._holding_since.setdefault(model, now())
+
+    def _shares(self) -> dict[str, int]:
+        held = {model: self._held(model, service) for model, service in self._services.items()}
+        quantum_s = min(s.deployment.policy.quantum_s for s in self._services.values())
+        return fair_shares(self._wants, self._cluster.num_nodes, held, quantum_s)
+
+    def _held(self, model: str, service: Service) -> Held:
+        return Held(
+            service.num_instances,
+            now() - self._holding_since.get(model, now()),
+            now() - self._waiting_since.get(model, now()),
+            service.deployment.nodes_per_instance,
+        )
+
+    def _grow(self, service: Service, count: int) -> None:
+        count -= service.reclaim(max(count, 0))
+        concurrent = service.deployment.policy.concurrent
+        if count > 0 and (concurrent or not service.growths):
+            self._expansion.grow(service, count)
+
+    def _observe(self, service: Service) -> Observation:
+        deployment, router = service.deployment, service.router
+        scale_out_s = self._expansion.expected_s(service)
+        reach = history_s(deployment.policy, scale_out_s, service.paces.service_s)
+        while service.arrivals and service.arrivals[0] < now() - reach:
+            service.arrivals.popleft()
+        return Observation(
+            now=now(),
+            num_waiting=router.num_waiting,
+            num_serving=router.num_serving,
+            num_instances=service.num_instances,
+            num_ready=len(service.replicas),
+            slots_per_instance=deployment.limits.max_slots,
+            nodes_per_instance=deployment.nodes_per_instance,
+            num_free_nodes=len(self._stock.free),
+            idle_for_s=service.idle_for_s,
+            arrivals=tuple(service.arrivals),
+            scale_out_s=scale_out_s,
+            service_s=service.paces.service_s,
+            scaling=bool(service.growths),
+        )

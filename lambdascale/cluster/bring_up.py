@@ -1,0 +1,70 @@
+"""Bringing a cluster up, before time counts: agents, arenas and engines, links, initial copies."""
+
+from collections.abc import Mapping
+
+from lambdascale.cluster.deployment import ClusterSpec
+from lambdascale.cluster.members import Members
+from lambdascale.cluster.records import RunLog
+from lambdascale.cluster.service import Service
+from lambdascale.cluster.stock import Stock
+from lambdascale.control import messages as m
+from lambdascale.storage.tiers import Tier
+
+PREPARE_S = 180.0
+CONNECT_S = 30.0
+BRING_UP = -1  # the token of links that no scale-out has asked for
+
+
+async def bring_up(
+    cluster: ClusterSpec,
+    services: Mapping[str, Service],
+    stock: Stock,
+    members: Members,
+    log: RunLog,
+) -> None:
+    """Wait until every agent is up and prepared and holds its initial copies."""
+    await members.join()
+    log.phase("agents up")
+    await _prepare(cluster, services, members)
+    await _fill(services, stock, members)
+    log.phase("prepared")
+    if cluster.preconnect and cluster.num_nodes > 1:
+        await _connect(cluster, members)
+    log.phase("connected")
+
+
+async def _prepare(
+    cluster: ClusterSpec, services: Mapping[str, Service], members: Members
+) -> None:
+    deployments = [service.deployment for service in services.values()]
+    hosted = tuple(m.Hosted(d.model, d.image, d.limits) for d in deployments)
+    capacity, lanes = cluster.capacity, cluster.num_nodes
+    members.tell(cluster.nodes, m.Prepare(hosted, capacity.gpu, capacity.host, lanes))
+    await members.gather(m.Prepared, "the preparation of all nodes", PREPARE_S)
+
+
+async def _fill(services: Mapping[str, Service], stock: Stock, members: Members) -> None:
+    """Load what lies in memory from the start; every image that fits is on every SSD."""
+    missing: set[tuple[int, Tier, str]] = set()
+    for service in services.values():
+        stock.on_disk(service.model)
+        for node, tier in sorted(service.deployment.initial.items()):
+            stock.make_room(node, tier, service.model)
+            blocks = tuple(range(service.deployment.image.blocks.num_blocks))
+            for position, member in enumerate(stock.slices[service.model].nodes(node)):
+                own = tuple(b for b in blocks if b in stock.slices[service.model].blocks[position])
+                members.send(member, m.Load(service.model, Tier.SSD, tier, own))
+                missing.add((member, tier, service.model))
+    while missing:
+        message = await members.receive()
+        if isinstance(message, m.Coverage):
+            blocks = tuple(arrival.block for arrival in message.arrivals)
+            if stock.arrived(message.node, message.tier, message.model, blocks):
+                missing.discard((message.node, message.tier, message.model))
+
+
+async def _connect(cluster: ClusterSpec, members: Members) -> None:
+    for node in cluster.nodes:
+        others = tuple(other for other in cluster.nodes if other != node)
+        members.send(node, m.Connect(BRING_UP, members.addresses, others, others))
+    await members.gather(m.Connected, "the connection of all nodes", CONNECT_S)

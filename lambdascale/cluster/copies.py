@@ -1,0 +1,135 @@
+"""One copy of a model on a node: which blocks are verified here, and sending them on.
+
+Dependency-driven (paper.md i.2): a send starts when its block is verified and a place in the window is
+free; there is no barrier and the controller is not asked. In barrier mode each tick also waits for the
+controller's word, as in the paper's system. A block that fails its checksum is reported, and sent again
+by whom the controller asks.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lambdascale.clock import now
+from lambdascale.cluster.links import Links
+from lambdascale.cluster.tags import GPU, Kind, tag
+from lambdascale.control.messages import Arrival
+from lambdascale.errors import CorruptBlockError
+from lambdascale.model.image import ImageSource
+from lambdascale.multicast.schedule import Transfer
+from lambdascale.transport.base import Lane, Region
+
+MAX_ATTEMPTS = 4  # of one block; more corruption than that is not chance
+NETWORK = "network"
+
+
+class Ticks:
+    """Barrier mode: the tick up to which sends may start; without a barrier, all of them."""
+
+    def __init__(self, barrier: bool) -> None:
+        self._barrier = barrier
+        self._open = 0
+        self._opened = asyncio.Condition()
+
+    async def open(self, tick: int) -> None:
+        """Let the sends of `tick` start."""
+        async with self._opened:
+            self._open = tick
+            self._opened.notify_all()
+
+    async def wait(self, tick: int) -> None:
+        """Wait until the sends of `tick` may start."""
+        if self._barrier:
+            async with self._opened:
+                await self._opened.wait_for(lambda: self._open >= tick)
+
+
+@dataclass(frozen=True, slots=True)
+class Sends:
+    """What one node sends in one scale-out: in order, to where, at most `window` writes in flight."""
+
+    transfers: Sequence[Transfer]
+    bases: Mapping[int, int]
+    window: int
+    ticks: Ticks
+
+
+class ModelCopy:
+    """`parts` of a model in `region`, byte 0 of its image at `base`."""
+
+    def __init__(
+        self, region: Region, base: int, image: ImageSource, parts: range, links: Links
+    ) -> None:
+        self.region = region
+        self.base = base
+        self.parts = parts
+        self._layout = image.layout
+        self._checksums = image.checksums
+        self._blocks = image.blocks
+        self._links = links
+        self._verified = [asyncio.Event() for _ in image.checksums]
+        self._attempts = [0] * len(image.checksums)
+
+    def span(self, block: int) -> tuple[int, int]:
+        """Return (offset in the region, bytes) of a block."""
+        offset, nbytes = self._blocks.span(block)
+        return self.base + offset, nbytes
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The bytes of the region that these parts take."""
+        offsets = self._layout.part_offsets
+        return self.base + offsets[self.parts.start], self.base + offsets[self.parts.stop]
+
+    def is_block(self, block: int, offset: int) -> bool:
+        """Would `block` of this copy lie at `offset` of the region?"""
+        return block < len(self._checksums) and self.span(block)[0] == offset
+
+    async def present(self, block: int) -> None:
+        """Wait until `block` is here and verified."""
+        await self._verified[block].wait()
+
+    async def verify(self, block: int, src: int, origin: str) -> Arrival | None:
+        """Check a block that has just come; None if it is not right, or was here already."""
+        if self._verified[block].is_set():
+            return None
+        arrived_s = now()
+        if await self.region.checksum(*self.span(block)) != self._checksums[block]:
+            return None
+        self._verified[block].set()
+        return Arrival(block, src, origin, arrived_s, now())
+
+    async def arrived(
+        self, block: int, peer: int, corrupt: Callable[[int, int], None]
+    ) -> Arrival | None:
+        """Verify a block that a peer wrote; tell `corrupt` if it is wrong. Raises CorruptBlockError."""
+        if self._verified[block].is_set():
+            return None
+        arrival = await self.verify(block, peer, NETWORK)
+        if arrival is None and not self._verified[block].is_set():
+            self._attempts[block] += 1
+            if self._attempts[block] >= MAX_ATTEMPTS:
+                raise CorruptBlockError(
+                    f"block {block} from node {peer} failed its checksum {MAX_ATTEMPTS} times"
+                )
+            corrupt(block, peer)
+        return arrival
+
+    async def send_all(self, sends: Sends) -> None:
+        """Carry out this node's sends in order."""
+        places = asyncio.Semaphore(sends.window)
+        async with asyncio.TaskGroup() as group:
+            for transfer in sends.transfers:
+                await sends.ticks.wait(transfer.tick)
+                await self.present(transfer.block)
+                await places.acquire()
+                sending = group.create_task(self.send(transfer, sends.bases[transfer.dst]))
+                sending.add_done_callback(lambda _: places.release())
+
+    async def send(self, transfer: Transfer, base: int) -> None:
+        """Write one block into the peer's copy, whose image begins at `base` of its GPU arena."""
+        link = await self._links.get(transfer.dst, Lane.BULK)
+        offset, nbytes = self.span(transfer.block)
+        target = offset - self.base + base
+        notice = tag(Kind.BLOCK, transfer.block)
+        await link.write(self.region, offset, nbytes, GPU, target, notice)

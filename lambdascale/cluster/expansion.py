@@ -1,0 +1,117 @@
+"""Carries out a scale-out: chooses nodes, makes room, pins sources, plans, connects, starts.
+
+Afterwards everything is driven by what arrives (`service`, `growth`).
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+
+from lambdascale.cluster.deployment import ClusterSpec
+from lambdascale.cluster.growth import Growth, Phases
+from lambdascale.cluster.growth_plan import plan_growth
+from lambdascale.cluster.members import Members
+from lambdascale.cluster.placement import Member, Placement, Start, place
+from lambdascale.cluster.records import RunLog, StartRecord
+from lambdascale.cluster.service import Service
+from lambdascale.cluster.stock import Stock
+from lambdascale.config import SystemSpec
+from lambdascale.control import messages as m
+from lambdascale.storage.tiers import Tier
+
+PRIOR_S = 1.0  # of a scale-out, while nothing is known
+
+
+class Expansion:
+    """Starts scale-outs of any model."""
+
+    def __init__(
+        self,
+        system: SystemSpec,
+        cluster: ClusterSpec,
+        stock: Stock,
+        members: Members,
+        log: RunLog,
+        ids: Iterator[int],
+    ) -> None:
+        self._system = system
+        self._cluster = cluster
+        self._stock = stock
+        self._members = members
+        self._log = log
+        self._ids = ids
+        self._numbers = itertools.count()
+        self._connecting: dict[int, Growth] = {}
+
+    def expected_s(self, service: Service) -> float:
+        """Return how long a scale-out is expected to take: as the last ones, or as one copy."""
+        if service.paces.scale_out_s is not None:
+            return service.paces.scale_out_s
+        nbytes, rate = self._stock.nbytes(service.model), self._cluster.link_rate
+        return nbytes / rate if math.isfinite(rate) else PRIOR_S
+
+    def grow(self, service: Service, count: int) -> None:
+        """Let up to `count` more instances of a model begin to load, as many as there is room for."""
+        placement = self._place(service.model, count)
+        if not placement.members:
+            return
+        waiting_since = service.router.waiting_since
+        begun_s = self._log.since() if waiting_since is None else self._log.since(waiting_since)
+        number = next(self._numbers)
+        phases = Phases(self._log, number, service.model, begun_s)
+        phases.reached("queued")
+        growth = self._begin(service, placement, number, phases)
+        service.begin(growth)
+        if self._cluster.preconnect or growth.connect(self._members.send, self._members.addresses):
+            growth.start(self._members.send, self._stock)
+        else:
+            self._connecting[number] = growth
+
+    def connected(self, message: m.Connected) -> None:
+        """A node has its links; the last one starts the scale-out."""
+        growth = self._connecting.get(message.token)
+        if growth is not None and growth.connected(message.node):
+            del self._connecting[message.token]
+            growth.start(self._members.send, self._stock)
+
+    def _place(self, model: str, count: int) -> Placement:
+        """Choose among the free instances that have room for the model, or hold it."""
+        stock = self._stock
+        gpu, host, ssd = (stock.holders(model, tier) for tier in Tier)
+        free = [
+            i for i in stock.free_instances(model) if i in gpu or stock.has_room(i, Tier.GPU, model)
+        ]
+        if not free:
+            return Placement((), ())
+        allowed = tuple(Tier[name.upper()] for name in self._system.sources)
+        return place(min(count, len(free)), free, gpu, host, ssd, sources_allowed=allowed)
+
+    def _begin(
+        self, service: Service, placement: Placement, number: int, phases: Phases
+    ) -> Growth:
+        """Pin what is needed, make room, and let the members work for the model."""
+        model, stock, image = service.model, self._stock, service.deployment.image
+        pinned = [(o.node, o.tier) for o in placement.sources if o.tier is not Tier.SSD]
+        pinned += [(node, Tier.HOST) for node in placement.starting(Start.WARM)]
+        plan = plan_growth(placement, image.blocks.num_blocks, self._system)
+        for node in plan.staging:
+            stock.make_room(node, Tier.HOST, model)
+            pinned.append((node, Tier.HOST))
+        for instance, tier in pinned:
+            stock.pin(instance, tier, model)
+        phases.reached("decided")
+        for member in placement.members:
+            self._take(number, model, member)
+        phases.reached("prepared")
+        slices = stock.slices[model]
+        return Growth(number, model, image, plan, slices, self._system, phases, self._ids, pinned)
+
+    def _take(self, number: int, model: str, member: Member) -> None:
+        """Assign a member to the model, with room for its copy."""
+        stock = self._stock
+        if member.start is not Start.HOT:
+            stock.make_room(member.node, Tier.GPU, model)
+        stock.assign(member.node, model)
+        for node in stock.slices[model].nodes(member.node):
+            start = StartRecord(number, model, node, member.start.value, self._log.since())
+            self._log.add(start)

@@ -1,0 +1,159 @@
+"""One scale-out while it runs: its messages to the agents, what has arrived, and its phases.
+
+Every second of it is in a named phase (`records.SCALE_PHASES`); a phase ends when the next thing happens.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+
+from lambdascale.clock import now
+from lambdascale.cluster.barrier import Barrier
+from lambdascale.cluster.growth_plan import GrowthPlan
+from lambdascale.cluster.records import RunLog, ScaleRecord
+from lambdascale.cluster.slices import Slices
+from lambdascale.cluster.stock import Send, Stock
+from lambdascale.config import SystemSpec
+from lambdascale.control import messages as m
+from lambdascale.model.image import ImageSource
+from lambdascale.multicast.schedule import Transfer
+from lambdascale.pipeline.costs import part_nbytes
+from lambdascale.pipeline.formation import Formation
+from lambdascale.storage.tiers import Tier
+
+
+class Phases:
+    """The moments at which a scale-out reached the ends of its phases, each once."""
+
+    def __init__(self, log: RunLog, number: int, model: str, begun_s: float) -> None:
+        self._log = log
+        self._number = number
+        self._model = model
+        self._reached: set[str] = set()
+        self._add("begun", begun_s)
+
+    def reached(self, phase: str) -> None:
+        """Note the end of a phase, now."""
+        if phase not in self._reached:
+            self._add(phase, self._log.since())
+
+    def _add(self, phase: str, time_s: float) -> None:
+        self._reached.add(phase)
+        self._log.add(ScaleRecord(self._number, self._model, phase, time_s))
+
+
+class Growth:
+    """A scale-out of `model`; instances in the place of nodes until messages are made."""
+
+    def __init__(
+        self,
+        number: int,
+        model: str,
+        image: ImageSource,
+        plan: GrowthPlan,
+        slices: Slices,
+        system: SystemSpec,
+        phases: Phases,
+        ids: Iterator[int],
+        pinned: Sequence[tuple[int, Tier]],
+    ) -> None:
+        self.number = number
+        self.plan = plan
+        self.phases = phases
+        self.formation = Formation(
+            plan.groups, plan.whole, image.blocks, part_nbytes(image.layout),
+            system.execute_while_load, ids,
+        )  # fmt: skip
+        self.resuming: dict[int, None] = {}  # requests that a switch has moved and that wait
+        self.pinned = list(pinned)
+        self.begun_s = now()
+        self._model = model
+        self._slices = slices
+        self._system = system
+        self._transfers = slices.transfers(plan.transfers)
+        groups = [tuple(n for i in group for n in slices.nodes(i)) for group in plan.barriers]
+        self._barrier = Barrier(groups, self._transfers)
+        self._held: defaultdict[int, set[int]] = defaultdict(set)
+        self._connecting: set[int] = set()
+
+    @property
+    def nodes(self) -> list[int]:
+        """The nodes of all members."""
+        return [node for member in self.plan.members for node in self._slices.nodes(member)]
+
+    @property
+    def over(self) -> bool:
+        """Is every member a replica, and everybody who had to move served again?"""
+        return self.formation.settled and not self.resuming
+
+    def connect(self, send: Send, addresses: dict[int, str]) -> bool:
+        """Ask for the links that are needed; True if there are none to wait for."""
+        links: defaultdict[int, set[int]] = defaultdict(set)
+        for transfer in self._transfers:
+            links[transfer.src].add(transfer.dst)
+        loading = {n for group in self.plan.groups for i in group for n in self._slices.nodes(i)}
+        self._connecting = links.keys() | loading
+        for node in sorted(self._connecting):
+            express = tuple(sorted(loading - {node})) if node in loading else ()
+            bulk = tuple(sorted(links[node]))
+            send(node, m.Connect(self.number, addresses, bulk, express))
+        return not self._connecting
+
+    def connected(self, node: int) -> bool:
+        """One more node has its links; True if that was the last."""
+        self._connecting.discard(node)
+        return not self._connecting
+
+    def start(self, send: Send, stock: Stock) -> None:
+        """Let blocks move."""
+        self.phases.reached("connected")
+        for load in self.plan.loads:
+            for at, node in enumerate(self._slices.nodes(load.node)):
+                own = tuple(b for b in load.blocks if b in self._slices.blocks[at])
+                if own:
+                    send(node, m.Load(self._model, load.source, load.target, own))
+        for node, sends in self._sends().items():
+            self._multicast(node, sends, send, stock)
+
+    def _sends(self) -> dict[int, list[Transfer]]:
+        sends: defaultdict[int, list[Transfer]] = defaultdict(list)
+        for transfer in self._transfers:
+            sends[transfer.src].append(transfer)
+        return sends
+
+    def _multicast(
+        self, node: int, sends: Sequence[Transfer], send: Send, stock: Stock
+    ) -> None:
+        tier = self.tier_of(node)
+        bases = {t.dst: stock.base(t.dst, Tier.GPU, self._model) for t in sends}
+        window, barrier = self._system.window, self._system.barrier
+        message = m.Multicast(
+            self.number, self._model, tier, tuple(sends), bases, window, barrier
+        )
+        send(node, message)
+        if barrier:
+            send(node, m.OpenTick(self.number, 1))
+
+    def tier_of(self, node: int) -> Tier:
+        """Return the tier that a node sends from."""
+        return self.plan.senders[self._slices.instance(node)]
+
+    def arrived(self, node: int, blocks: Collection[int], send: Send) -> None:
+        """Note verified blocks; open the ticks that waited for them."""
+        self.phases.reached("loading")
+        self._held[node].update(blocks)
+        instance = self._slices.instance(node)
+        whole = [b for b in blocks if self._complete(instance, b)]
+        self.formation.arrived(instance, whole)
+        if self.formation.covered:
+            self.phases.reached("covered")
+        if self._system.barrier:
+            for group, tick in self._barrier.arrived(node, blocks):
+                for member in group:
+                    send(member, m.OpenTick(self.number, tick))
+
+    def _complete(self, instance: int, block: int) -> bool:
+        """Has every node of the instance that needs `block` got it?"""
+        return all(
+            block not in own or block in self._held[instance + at]
+            for at, own in enumerate(self._slices.blocks)
+        )

@@ -1,0 +1,145 @@
+"""The copies of models that one node holds, by tier, and how they are filled from its own tiers."""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+from lambdascale.cluster.copies import ModelCopy, Sends, Ticks
+from lambdascale.cluster.links import Links
+from lambdascale.cluster.reporter import Reporter
+from lambdascale.control import messages as m
+from lambdascale.errors import ConfigError, CorruptBlockError
+from lambdascale.model.image import ImageSource
+from lambdascale.storage.base import Storage
+from lambdascale.storage.tiers import Tier
+from lambdascale.transport.base import Notice, Region
+
+LOADS = 2  # blocks of one load in flight: one is copied while another is verified
+
+
+class Holdings:
+    """Creates, fills, sends and forgets copies as the controller says."""
+
+    def __init__(
+        self,
+        node: int,
+        arenas: Mapping[Tier, Region],
+        images: Mapping[str, ImageSource],
+        links: Links,
+        storage: Storage,
+        reporter: Reporter,
+    ) -> None:
+        self._node = node
+        self._arenas = arenas
+        self._images = images
+        self._links = links
+        self._storage = storage
+        self._reporter = reporter
+        self._copies: dict[tuple[Tier, str], ModelCopy] = {}
+        self._ticks: dict[int, Ticks] = {}
+        self._paging = asyncio.Lock()  # pages are made present or given back, one thing at a time
+
+    def hold(self, message: m.Hold) -> None:
+        """Expect a copy."""
+        image = self._images[message.model]
+        arena = self._arenas[message.tier]
+        parts = range(message.first, message.stop)
+        copy = ModelCopy(arena, message.base, image, parts, self._links)
+        self._copies[message.tier, message.model] = copy
+
+    def copy(self, tier: Tier, model: str) -> ModelCopy:
+        """Return a copy; ConfigError if there is none."""
+        if (tier, model) not in self._copies:
+            raise ConfigError(f"node {self._node} holds no copy of {model} in tier {tier.name}")
+        return self._copies[tier, model]
+
+    def drop(self, message: m.Drop) -> Coroutine[Any, Any, None] | None:
+        """Forget a copy; return the work of giving its pages back, if nobody needs the room now."""
+        del self._copies[message.tier, message.model]
+        if not message.release:
+            return None
+        arena = self._arenas[message.tier]
+        return self._give_back(arena, message.offset, message.nbytes)
+
+    async def _give_back(self, arena: Region, offset: int, nbytes: int) -> None:
+        async with self._paging:
+            if not self._is_held(arena, offset, nbytes):
+                await arena.release(offset, nbytes)
+
+    def _is_held(self, arena: Region, offset: int, nbytes: int) -> bool:
+        """Is a byte of the range part of a copy by now?"""
+        ranges = (copy.range for copy in self._copies.values() if copy.region is arena)
+        return any(low < offset + nbytes and offset < high for low, high in ranges)
+
+    async def load(self, message: m.Load) -> None:
+        """Fill a copy from another tier of this node, block by block in the given order."""
+        if message.target is Tier.HOST:
+            await self._touch(message)
+        places = asyncio.Semaphore(LOADS)
+        async with asyncio.TaskGroup() as group:
+            for block in message.blocks:
+                await places.acquire()
+                loading = group.create_task(self._load(message, block))
+                loading.add_done_callback(lambda _: places.release())
+
+    async def _touch(self, message: m.Load) -> None:
+        """Make the pages present that the blocks will fill."""
+        copy = self.copy(message.target, message.model)
+        spans = [copy.span(block) for block in message.blocks]
+        low, high = min(start for start, _ in spans), max(start + n for start, n in spans)
+        async with self._paging:
+            await copy.region.touch(low, high - low)
+
+    async def _load(self, message: m.Load, block: int) -> None:
+        target = self.copy(message.target, message.model)
+        offset, nbytes = target.span(block)
+        if message.source is Tier.SSD:
+            path, start = Path(self._images[message.model].path), offset - target.base
+            await self._storage.load(path, start, target.region, offset, nbytes)
+        else:
+            source = self.copy(message.source, message.model)
+            await source.present(block)
+            start = source.span(block)[0]
+            await self._storage.copy(source.region, start, target.region, offset, nbytes)
+        arrival = await target.verify(block, self._node, message.source.name.lower())
+        if arrival is None:
+            raise CorruptBlockError(
+                f"block {block} of {message.model} from {message.source.name} of node {self._node} does "
+                "not match its checksum; remove the cached model and fetch it again"
+            )
+        self._reporter.add(message.model, message.target, arrival)
+
+    async def send_all(self, message: m.Multicast) -> None:
+        """Carry out this node's part of a multicast."""
+        ticks = self._ticks[message.scale_out] = Ticks(message.barrier)
+        copy = self.copy(message.tier, message.model)
+        await copy.send_all(Sends(message.sends, message.bases, message.window, ticks))
+        del self._ticks[message.scale_out]
+
+    async def open_tick(self, message: m.OpenTick) -> None:
+        """Let the sends of a tick start, if any are left."""
+        if message.scale_out in self._ticks:
+            await self._ticks[message.scale_out].open(message.tick)
+
+    async def resend(self, message: m.Resend) -> None:
+        """Send a block again that arrived corrupted."""
+        await self.copy(message.tier, message.model).send(message.transfer, message.base)
+
+    async def arrived(self, notice: Notice, block: int) -> None:
+        """Verify a block that a peer wrote, and report it."""
+        model = self._model_at(notice.offset, block)
+        copy = self.copy(Tier.GPU, model)
+
+        def corrupt(block: int, src: int) -> None:
+            self._reporter.send(m.CorruptBlock(self._node, model, block, src))
+
+        arrival = await copy.arrived(block, notice.peer, corrupt)
+        if arrival is not None:
+            self._reporter.add(model, Tier.GPU, arrival)
+
+    def _model_at(self, offset: int, block: int) -> str:
+        for (tier, model), copy in self._copies.items():
+            if tier is Tier.GPU and copy.is_block(block, offset):
+                return model
+        raise ConfigError(f"node {self._node} expects no block {block} at byte {offset}")

@@ -1,0 +1,66 @@
+"""KV entries that move with their requests: cache to cache, one-sided, at equal offsets (paper.md c.8).
+
+A slot whose entries are being sent stays *parked*: no new sequence may use it until they have left.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+from lambdascale.cluster.links import Links
+from lambdascale.cluster.seat import Seat
+from lambdascale.cluster.tags import KV, Kind, tag
+from lambdascale.control import messages as m
+from lambdascale.transport.base import Lane, Region
+
+
+class KvMoves:
+    """Sends parked slots and waits for those that peers send."""
+
+    def __init__(self, kv: Region, seat: Seat, links: Links) -> None:
+        self._kv = kv
+        self._seat = seat
+        self._links = links
+        self._parked: Counter[int] = Counter()
+        self._arrived: Counter[tuple[int, int]] = Counter()  # (peer, slot)
+        self._news = asyncio.Condition()
+
+    @property
+    def parked(self) -> frozenset[int]:
+        """The slots that must not be used yet."""
+        return frozenset(+self._parked)
+
+    def park(self, slot: int) -> None:
+        """Keep a slot as it is until it has been sent."""
+        self._parked[slot] += 1
+
+    async def send(self, move: m.SendKv) -> None:
+        """Write a parked slot's entries into the KV region of the peer; then the slot is free."""
+        engine = await self._seat.engine()
+        await engine.kv.expose(move.slot, move.first, move.stop, move.length)
+        ranges = engine.kv.ranges(move.slot, move.first, move.stop, move.length)
+        link = await self._links.get(move.peer, Lane.EXPRESS)
+        plain, last = tag(Kind.WARM, 0), tag(Kind.KV, move.slot)
+        async with asyncio.TaskGroup() as group:
+            for i, (offset, nbytes) in enumerate(ranges):
+                notice = last if i == len(ranges) - 1 else plain
+                group.create_task(link.write(self._kv, offset, nbytes, KV, offset, notice))
+        self._parked[move.slot] -= 1
+
+    async def arrived(self, peer: int, slot: int) -> None:
+        """A peer has written all of one piece."""
+        async with self._news:
+            self._arrived[peer, slot] += 1
+            self._news.notify_all()
+
+    async def take(self, slot: int, length: int, pieces: Sequence[m.KvPiece]) -> None:
+        """Wait for the pieces of a slot and make them part of the cache."""
+        engine = await self._seat.engine()
+        for piece in pieces:
+            await self._wait(piece.node, slot)
+            await engine.kv.adopt(slot, piece.first, piece.stop, length)
+
+    async def _wait(self, peer: int, slot: int) -> None:
+        async with self._news:
+            await self._news.wait_for(lambda: self._arrived[peer, slot] > 0)
+            self._arrived[peer, slot] -= 1

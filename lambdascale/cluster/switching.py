@@ -1,0 +1,103 @@
+"""The mode switch of requests in flight: their KV entries move to a complete member, or are computed again.
+
+By cost (`pipeline.adoption`), per request. Both ways give the same tokens.
+"""
+
+from typing import TYPE_CHECKING
+
+from lambdascale.cluster.deployment import ClusterSpec, Deployment
+from lambdascale.cluster.growth import Growth
+from lambdascale.cluster.records import RunLog, SwitchRecord
+from lambdascale.cluster.stock import Send
+from lambdascale.control import messages as m
+from lambdascale.pipeline.adoption import Move, Unfinished, Weigh, moves, weigher
+from lambdascale.pipeline.costs import Link, ModelCosts
+from lambdascale.pipeline.switch import Method
+
+if TYPE_CHECKING:
+    from lambdascale.cluster.service import Served, Service
+
+
+class Switching:
+    """Moves the unfinished requests of pipelines that have dissolved; `method` None: by cost."""
+
+    def __init__(
+        self, method: Method | None, cluster: ClusterSpec, send: Send, log: RunLog
+    ) -> None:
+        self._method = method
+        self._cluster = cluster
+        self._send = send
+        self._log = log
+        self._waits: dict[int, tuple[Growth, dict[int, None]]] = {}  # pipeline → not yet adopted
+
+    def switch(self, service: "Service", served: "Served", message: m.Dissolved) -> None:
+        """Decide for each unfinished request, and free the members of the pipeline."""
+        decided = self._decide(service, served, message)
+        adopted = [move for move in decided if move.node is not None]
+        for move in adopted:
+            for piece in move.pieces:
+                u = move.unfinished
+                send_kv = m.SendKv(move.node or 0, u.slot, piece.first, piece.stop, u.length)
+                self._send(piece.node, send_kv)
+        whole = served.growth.formation.whole
+        leaving = {piece.node for move in adopted for piece in move.pieces}
+        lingering = [node for node in sorted(leaving) if not whole(node)]
+        if lingering:
+            waits = dict.fromkeys(move.unfinished.request for move in adopted)
+            self._waits[message.pipeline] = (served.growth, waits)
+        service.free(served.growth, message.pipeline, lingering)
+        for move in adopted:
+            self._adopt(service, move)
+        self._record(decided, served)
+
+    def resumed(self, service: "Service", request: int) -> None:
+        """An adopted request goes on: its entries have left where they were."""
+        for pipeline, (growth, waits) in list(self._waits.items()):
+            if waits.pop(request, request) is None and not waits:
+                del self._waits[pipeline]
+                service.free(growth, pipeline, [])
+
+    def _decide(
+        self, service: "Service", served: "Served", message: m.Dissolved
+    ) -> tuple[Move, ...]:
+        stages, formation = served.record.stages, served.growth.formation
+        complete: list[int] = []
+        if service.deployment.nodes_per_instance == 1:  # else a replica is itself several nodes
+            complete = [n for n in dict.fromkeys(s.node for s in stages) if formation.whole(n)]
+        alive = service.router.resumed
+        unfinished = [
+            Unfinished(u.request, u.slot, u.length)
+            for u in message.unfinished
+            if u.request in alive
+        ]
+        forced = self._method
+        weigh = None if forced is Method.RECOMPUTE else self._weigh(service.deployment)
+        return moves(unfinished, stages, complete, weigh, forced)
+
+    def _weigh(self, deployment: Deployment) -> Weigh | None:
+        """The comparison by cost, if the device is known."""
+        device, image = self._cluster.device, deployment.image
+        if device is None:
+            return None
+        costs = ModelCosts.of(deployment.model, image.shape, image.layout.dtype)
+        return weigher(costs, device, Link(self._cluster.link_rate, self._cluster.latency_s))
+
+    def _adopt(self, service: "Service", move: Move) -> None:
+        u, node = move.unfinished, move.node
+        assert node is not None
+        pipeline = service.replica_of(node)
+        work = service.router.adopt(u.request, pipeline)
+        pieces = tuple(m.KvPiece(p.node, p.first, p.stop) for p in move.pieces)
+        adopt = m.Adopt(pipeline, work.request, tuple(work.generated), u.slot, u.length, pieces)
+        self._send(node, adopt)
+
+    def _record(self, decided: tuple[Move, ...], served: "Served") -> None:
+        now_s = self._log.since()
+        for move in decided:
+            u, weighed = move.unfinished, move.decision
+            method = Method.RECOMPUTE if move.node is None else Method.TRANSFER
+            node = served.head if move.node is None else move.node
+            seconds = (weighed.recompute_s, weighed.transfer_s) if weighed else (0.0, 0.0)
+            self._log.add(
+                SwitchRecord(u.request, node, method.value, u.length, *seconds, now_s)
+            )

@@ -1,0 +1,163 @@
+"""What an agent works with once it is prepared: arenas, the seat, heads of pipelines, KV moves.
+
+Messages are handled in the order they came; what takes time is returned as work for a task of its own.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+from lambdascale.cluster.activation import Activation, slot_nbytes
+from lambdascale.cluster.head import Head
+from lambdascale.cluster.holdings import Holdings
+from lambdascale.cluster.kv_moves import KvMoves
+from lambdascale.cluster.links import Links
+from lambdascale.cluster.relay import Relay
+from lambdascale.cluster.reporter import Reporter
+from lambdascale.cluster.seat import Seat
+from lambdascale.cluster.tags import GPU, HOST, INBOX, KV, OUTBOX
+from lambdascale.control import messages as m
+from lambdascale.engine.base import Engine, EngineLimits, Rows
+from lambdascale.errors import ConfigError
+from lambdascale.storage.base import Storage
+from lambdascale.storage.tiers import Tier
+from lambdascale.transport.base import Region, Transport
+
+Work = Coroutine[Any, Any, None]
+
+
+class Workplace:
+    """Carries out every message but those of bringing up."""
+
+    def __init__(
+        self,
+        limits: Mapping[str, EngineLimits],
+        max_lanes: int,
+        outbox: Region,
+        holdings: Holdings,
+        seat: Seat,
+        relay: Relay,
+        moves: KvMoves,
+        reporter: Reporter,
+    ) -> None:
+        self._limits = limits
+        self._max_lanes = max_lanes
+        self.outbox = outbox
+        self.holdings = holdings
+        self._seat = seat
+        self.relay = relay
+        self.moves = moves
+        self._reporter = reporter
+        self._heads: dict[int, Head] = {}
+
+    def handle(self, message: m.Message) -> Work | None:
+        """Do what can be done at once; return what takes time."""
+        match message:
+            case m.Hold():
+                self.holdings.hold(message)
+            case m.Drop():
+                return self._drop(message)
+            case m.Serve():
+                copy = self.holdings.copy(Tier.GPU, message.model)
+                return _done(self._seat.take(message.model, copy))
+            case m.Load():
+                return self.holdings.load(message)
+            case m.Multicast():
+                return self.holdings.send_all(message)
+            case m.OpenTick():
+                return self.holdings.open_tick(message)
+            case m.Resend():
+                return self.holdings.resend(message)
+            case m.Form():
+                return self._form(message)
+            case m.Adopt():
+                head = self._heads[message.pipeline]
+                head.expect(message)
+                return self._adopt(head, message)
+            case m.SendKv():
+                self.moves.park(message.slot)
+                return self._send_kv(message)
+            case m.Submit():
+                self._heads[message.pipeline].submit(message.request, message.generated)
+            case m.Cancel():
+                if message.pipeline in self._heads:  # else it has just dissolved
+                    self._heads[message.pipeline].cancel(message.request)
+            case m.Dissolve():
+                self._heads[message.pipeline].dissolve()
+            case _:
+                raise ConfigError(f"an agent cannot handle {type(message).__name__}")
+        return None
+
+    def home(self, activation: Activation, rows: Rows) -> None:
+        """Final rows of a pipeline whose head is here."""
+        self._heads[activation.pipeline].home(activation, rows)
+
+    def _form(self, form: m.Form) -> Work:
+        head = Head(
+            form, self._limits[form.model], self._max_lanes, self.relay, self._reporter.channel,
+            self.moves.parked,
+        )  # fmt: skip
+        self._heads[form.pipeline] = head
+        return self._serve(form.pipeline, head)
+
+    async def _serve(self, pipeline: int, head: Head) -> None:
+        await head.run(await self._seat.engine())
+        del self._heads[pipeline]
+
+    async def _adopt(self, head: Head, adopt: m.Adopt) -> None:
+        await self.moves.take(adopt.slot, adopt.length, adopt.pieces)
+        head.resume(adopt)
+
+    async def _send_kv(self, move: m.SendKv) -> None:
+        await self.moves.send(move)
+        if move.slot not in self.moves.parked:
+            for head in self._heads.values():
+                head.unpark(move.slot)
+
+    def _drop(self, message: m.Drop) -> Work | None:
+        giving_back = self.holdings.drop(message)
+        if message.tier is Tier.GPU:
+            leaving = self._seat.leave(message.model)
+            return _done(leaving) if leaving else None
+        return giving_back
+
+
+async def _done(change: asyncio.Future[None]) -> None:
+    await change
+
+
+async def prepare(
+    message: m.Prepare,
+    node: int,
+    transport: Transport,
+    storage: Storage,
+    engines: Mapping[str, Engine],
+    links: Links,
+    reporter: Reporter,
+) -> Workplace:
+    """Register every region of a node and put together what works on them."""
+    limits = {hosted.model: hosted.limits for hosted in message.models}
+    slot = max(_slot_nbytes(hosted, engines[hosted.model]) for hosted in message.models)
+    arenas = {Tier.GPU: await transport.register(GPU, message.gpu_nbytes)}
+    if message.host_nbytes:
+        arenas[Tier.HOST] = await transport.register(HOST, message.host_nbytes, touched=False)
+    inbox = await transport.register(INBOX, slot * message.max_lanes)
+    outbox = await transport.register(OUTBOX, slot * message.max_lanes)
+    kv = await transport.register(KV, max(engine.kv.nbytes for engine in engines.values()))
+    images = {hosted.model: hosted.image for hosted in message.models}
+    seat = Seat(engines, kv)
+    return Workplace(
+        limits,
+        message.max_lanes,
+        outbox,
+        Holdings(node, arenas, images, links, storage, reporter),
+        seat,
+        Relay(node, seat, inbox, outbox, slot, links),
+        KvMoves(kv, seat, links),
+        reporter,
+    )
+
+
+def _slot_nbytes(hosted: m.Hosted, engine: Engine) -> int:
+    widths = engine.row_nbytes, engine.final_row_nbytes
+    return slot_nbytes(hosted.limits, hosted.image.layout.num_parts, *widths)
