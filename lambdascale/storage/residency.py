@@ -1,0 +1,119 @@
+"""What the controller knows of every copy of every model: on which node, in which tier, at which offset.
+
+Pure state; time is passed in. It allocates (paper.md d.2), evicts the least recently used copy and tells
+whose keep-alive is over (d.3). The shell moves the bytes:
+
+    place → copy the bytes → complete            pin … unpin around every use
+    a copy that leaves: demotion → place below → copy → complete → drop
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+
+from lambdascale.errors import ConfigError
+from lambdascale.storage.copies import Copies, Copy, Placed
+from lambdascale.storage.tiers import Capacity, KeepAlive, Tier
+
+
+class Residency:
+    """Copies in all tiers of the nodes that `capacities` names."""
+
+    def __init__(self, capacities: Mapping[int, Capacity], keep_alive: KeepAlive) -> None:
+        self._keep_alive = keep_alive
+        self._nodes = {
+            node: {tier: Copies(node, tier, capacity.of(tier)) for tier in Tier}
+            for node, capacity in sorted(capacities.items())
+        }
+
+    def place(self, node: int, tier: Tier, model: str, nbytes: int, now: float) -> Placed | None:
+        """Reserve a range for a copy that will be loaded; idle copies leave as far as it needs.
+
+        Returns None, and changes nothing, if what is pinned or loading leaves too little room. Raises
+        ConfigError for a model that is larger than the tier or there already.
+        """
+        return self._at(node, tier).place(model, nbytes, now)
+
+    def complete(self, node: int, tier: Tier, model: str, now: float) -> None:
+        """Note that all bytes of a copy are there."""
+        self._at(node, tier).complete(model)
+        self.touch(node, tier, model, now)
+
+    def abandon(self, node: int, tier: Tier, model: str) -> None:
+        """Forget a copy whose load has failed."""
+        self._at(node, tier).abandon(model)
+
+    def drop(self, node: int, tier: Tier, model: str) -> None:
+        """Forget a complete copy that nobody has pinned."""
+        self._at(node, tier).drop(model)
+
+    def lose(self, node: int) -> None:
+        """Forget a node that is gone, with its copies and pins."""
+        if self._nodes.pop(node, None) is None:
+            raise _unknown(node)
+
+    def pin(self, node: int, tier: Tier, model: str) -> None:
+        """Keep a copy from leaving until it is unpinned as often as it was pinned."""
+        self._at(node, tier).pin(model, +1)
+
+    def unpin(self, node: int, tier: Tier, model: str, now: float) -> None:
+        """Take one pin back, which ends a use."""
+        self._at(node, tier).pin(model, -1)
+        self.touch(node, tier, model, now)
+
+    def touch(self, node: int, tier: Tier, model: str, now: float) -> None:
+        """Note that a copy was used."""
+        self._at(node, tier).use(model, now)
+
+    def expired(self, now: float) -> tuple[Copy, ...]:
+        """Return the idle copies whose keep-alive is over."""
+        return tuple(copy for copy in self._idle() if self._expiry(copy) <= now)
+
+    def next_expiry(self, now: float) -> float | None:
+        """Return when the next keep-alive ends, `now` if one is over; None if none ever does."""
+        end = min(map(self._expiry, self._idle()), default=math.inf)
+        return None if end == math.inf else max(end, now)
+
+    def demotion(self, copy: Copy) -> Tier | None:
+        """Return the tier that `copy` must go to before it leaves; None if it is there or does not fit."""
+        if copy.tier is Tier.SSD:
+            return None
+        lower = Tier(copy.tier + 1)
+        below = self._at(copy.node, lower)
+        there = below.find(copy.model) is not None
+        return None if there or copy.nbytes > below.capacity else lower
+
+    def copy(self, node: int, tier: Tier, model: str) -> Copy | None:
+        """Return the copy of `model` there, loading or complete."""
+        return self._at(node, tier).find(model)
+
+    def copies(self, node: int, tier: Tier) -> tuple[Copy, ...]:
+        """Return all copies there, least recently used first."""
+        return tuple(self._at(node, tier))
+
+    def holders(self, model: str, tier: Tier) -> tuple[int, ...]:
+        """Return the nodes with a complete copy of `model` in `tier`, ascending."""
+        found = ((node, tiers[tier].find(model)) for node, tiers in self._nodes.items())
+        return tuple(node for node, copy in found if copy is not None and copy.complete)
+
+    def check_integrity(self) -> None:
+        """Raise IntegrityError if copies overlap, exceed their tier or have lost their range."""
+        for tiers in self._nodes.values():
+            for copies in tiers.values():
+                copies.check_integrity()
+
+    def _at(self, node: int, tier: Tier) -> Copies:
+        if node not in self._nodes:
+            raise _unknown(node)
+        return self._nodes[node][tier]
+
+    def _idle(self) -> Iterator[Copy]:
+        for tiers in self._nodes.values():
+            for copies in tiers.values():
+                yield from (copy for copy in copies if copy.idle)
+
+    def _expiry(self, copy: Copy) -> float:
+        return copy.used_s + self._keep_alive.of(copy.tier)
+
+
+def _unknown(node: int) -> ConfigError:
+    return ConfigError(f"node {node} has no tiers here; give its capacity or leave it out")
