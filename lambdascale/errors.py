@@ -16,6 +16,18 @@ class ModelError(LambdaScaleError):
     """A model cannot be found, read or executed."""
 
 
+class NoCopyError(ModelError):
+    """No node holds a copy of the model that may be used."""
+
+
+class OverloadedError(LambdaScaleError):
+    """Too many requests wait already; ask again after `retry_after_s` seconds."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(f"too many requests wait; try again in {retry_after_s:.1f} s")
+        self.retry_after_s = retry_after_s
+
+
 class PeerGoneError(LambdaScaleError):
     """The other end of a link or of a control connection is gone."""
 

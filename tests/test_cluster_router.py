@@ -1,11 +1,23 @@
 """Routing: whole replicas first, moved requests first, nothing beyond capacity, nothing lost."""
 
+import math
+from collections import Counter
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
 from lambdascale.cluster.router import Router, Server, Work
+from lambdascale.errors import ConfigError, OverloadedError
 from lambdascale.workload.request import Request
 
 
-def work(request: int) -> Work:
-    return Work(Request(request, (1,), max_tokens=4))
+def work(request: int, max_tokens: int = 4, **state) -> Work:
+    return Work(Request(request, (1,), max_tokens), **state)
+
+
+def ids(assigned: list[tuple[Server, Work]]) -> list[int]:
+    return [work.request.id for _, work in assigned]
 
 
 def test_replicas_are_filled_before_pipelines():
@@ -45,3 +57,262 @@ def test_requests_of_a_dissolved_pipeline_move_ahead_of_the_queue_with_their_tok
     moved = [w for _, w in router.dispatch()]
     assert [w.request.id for w in moved] == [0, 1, 2]
     assert moved[0].generated == [11]
+
+
+def busy_replica(step_s: float, max_tokens: int) -> Router:
+    """A router whose only replica serves request 0 and is full."""
+    router = Router()
+    router.add(Server(0, head=0, whole=True, capacity=1, step_s=step_s))
+    router.enqueue(work(0, max_tokens))
+    router.dispatch()
+    return router
+
+
+@pytest.mark.parametrize(
+    ("left", "pipeline_s", "chosen"),
+    [
+        (2, 0.05, []),  # 2 × 0.01 until the slot is free, 0.01 for the token: sooner than 0.05
+        (3, 0.05, []),
+        (4, 0.05, [1]),  # just as soon: take what is free
+        (40, 0.05, [1]),
+        (2, 0.0, [1]),  # nothing is known of the pipeline: take what is free
+    ],
+)
+def test_a_request_waits_for_a_replica_only_if_its_first_token_comes_sooner_there(
+    left: int, pipeline_s: float, chosen: list[int]
+) -> None:
+    router = busy_replica(step_s=0.01, max_tokens=left)
+    router.add(Server(1, head=1, whole=False, capacity=2, step_s=pipeline_s))
+    router.enqueue(work(1))
+    assert [server.pipeline for server, _ in router.dispatch()] == chosen
+
+
+def test_nobody_overtakes_a_request_that_waits_for_a_replica():
+    router = busy_replica(step_s=0.01, max_tokens=1)
+    router.add(Server(1, head=1, whole=False, capacity=2, step_s=0.05))
+    router.enqueue(work(1))
+    router.enqueue(work(2))
+    assert ids(router.dispatch()) == []
+    router.extend(0, 0, token=5, last=True)
+    assert [(s.pipeline, w.request.id) for s, w in router.dispatch()] == [(0, 1), (1, 2)]
+
+
+def test_a_draining_or_unmeasured_replica_is_not_waited_for():
+    for change in ({"draining": True}, {"step_s": 0.0}):
+        router = busy_replica(step_s=0.01, max_tokens=1)
+        for name, value in change.items():
+            setattr(router.servers[0], name, value)
+        router.add(Server(1, head=1, whole=False, capacity=2, step_s=0.05))
+        router.enqueue(work(1))
+        assert [server.pipeline for server, _ in router.dispatch()] == [1]
+
+
+def test_the_wait_for_a_server_is_that_for_its_soonest_slot():
+    server = Server(0, head=0, whole=True, capacity=2, step_s=0.1)
+    assert server.wait_s == 0.0
+    server.serving |= {0: work(0, 9), 1: work(1, 5, generated=[7, 7])}
+    assert server.wait_s == pytest.approx(0.3)
+    del server.serving[0]
+    server.ending.add(0)
+    assert server.wait_s == pytest.approx(0.1), "a cancelled request leaves at the next step"
+    server.draining = True
+    assert server.wait_s == math.inf
+
+
+def test_new_work_beyond_the_bound_is_refused_but_resumed_work_never():
+    router = busy_replica(step_s=0.5, max_tokens=4)
+    bounded = Router(max_queue=2)
+    bounded.add(router.servers[0])
+    bounded.enqueue(work(1))
+    bounded.enqueue(work(2, resumed=True))
+    with pytest.raises(
+        OverloadedError, match=r"too many requests wait; try again in 2\.0 s"
+    ) as refused:
+        bounded.enqueue(work(3))
+    assert refused.value.retry_after_s == 2.0
+    bounded.enqueue(work(4, resumed=True))
+    bounded.remove(0)
+    assert bounded.num_waiting == 4
+    bounded.add(Server(1, head=0, whole=True, capacity=8))
+    assert ids(bounded.dispatch()) == [2, 4, 0, 1]
+
+
+def test_a_refused_request_may_come_back_after_a_moment_even_if_nothing_is_known():
+    router = Router(max_queue=1)
+    router.enqueue(work(0))
+    with pytest.raises(OverloadedError) as refused:
+        router.enqueue(work(1))
+    assert refused.value.retry_after_s > 0
+
+
+def test_a_cancelled_request_that_waits_is_gone_at_once():
+    router = Router()
+    for request in range(3):
+        router.enqueue(work(request))
+    assert router.cancel(1) is None
+    router.add(Server(0, head=0, whole=True, capacity=8))
+    assert ids(router.dispatch()) == [0, 2]
+
+
+def test_the_slot_of_a_cancelled_request_is_free_only_when_its_head_says_so():
+    router = busy_replica(step_s=0.01, max_tokens=4)
+    router.enqueue(work(1))
+    server = router.cancel(0)
+    assert server is router.servers[0]
+    assert router.num_serving == 0
+    assert router.cancel(0) is None, "once is enough"
+    assert not router.dispatch(), "the head still runs it"
+    assert router.extend(0, 0, token=5, last=False) is False, "a token that was on its way"
+    assert not router.dispatch()
+    router.freed(0, 0)
+    router.freed(0, 0)
+    assert ids(router.dispatch()) == [1]
+
+
+def test_a_cancelled_request_that_ends_by_itself_frees_its_slot():
+    router = busy_replica(step_s=0.01, max_tokens=4)
+    router.enqueue(work(1))
+    router.cancel(0)
+    assert router.extend(0, 0, token=5, last=True) is False
+    assert ids(router.dispatch()) == [1]
+    router.freed(0, 0)
+    assert router.num_serving == 1
+
+
+def test_a_cancelled_request_does_not_resume_when_its_server_goes():
+    router = busy_replica(step_s=0.01, max_tokens=4)
+    router.cancel(0)
+    router.remove(0, (0,))
+    assert router.idle
+    router.freed(0, 0)
+
+
+def test_a_finished_or_unknown_request_can_be_cancelled_without_effect():
+    router = busy_replica(step_s=0.01, max_tokens=4)
+    router.extend(0, 0, token=5, last=True)
+    assert router.cancel(0) is None
+    assert router.cancel(99) is None
+    assert router.idle
+
+
+def test_the_autoscaler_sees_how_many_wait_and_since_when():
+    router = Router()
+    assert (router.num_waiting, router.num_serving, router.waiting_since) == (0, 0, None)
+    router.add(Server(0, head=0, whole=True, capacity=1))
+    for request in range(3):
+        router.enqueue(work(request, since_s=10.0 + request))
+    router.dispatch()
+    assert (router.num_waiting, router.num_serving, router.waiting_since) == (2, 1, 11.0)
+    router.remove(0, now=20.0)
+    assert (router.num_waiting, router.num_serving, router.waiting_since) == (3, 0, 11.0)
+    router.add(Server(1, head=0, whole=True, capacity=1))
+    (_, moved), *_ = router.dispatch()
+    assert (moved.request.id, moved.since_s, moved.resumed) == (0, 20.0, True)
+
+
+def test_a_request_cannot_be_here_twice():
+    router = busy_replica(step_s=0.01, max_tokens=4)
+    with pytest.raises(ConfigError, match="request 0 is here already"):
+        router.enqueue(work(0))
+    with pytest.raises(ConfigError, match="max_queue is 0"):
+        Router(max_queue=0)
+
+
+class AnyHistory(RuleBasedStateMachine):
+    """Random operations beside the plainest bookkeeping: two lists that wait, and a server per request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.router = Router(max_queue=6)
+        self.resumed: list[int] = []
+        self.new: list[int] = []
+        self.at: dict[int, int] = {}
+        self.tokens: Counter[int] = Counter()
+        self.num_requests = 0
+        self.num_servers = 0
+
+    @rule()
+    def arrive(self) -> None:
+        request, self.num_requests = self.num_requests, self.num_requests + 1
+        full = len(self.resumed) + len(self.new) >= 6
+        try:
+            self.router.enqueue(work(request, max_tokens=100))
+        except OverloadedError:
+            assert full
+        else:
+            assert not full
+            self.new.append(request)
+
+    @precondition(lambda self: self.num_servers < 6)
+    @rule(whole=st.booleans(), capacity=st.integers(1, 3), step_s=st.sampled_from([0.0, 0.01, 1.0]))
+    def add(self, whole: bool, capacity: int, step_s: float) -> None:
+        self.router.add(Server(self.num_servers, 0, whole, capacity, step_s=step_s))
+        self.num_servers += 1
+
+    @rule()
+    def dispatch(self) -> None:
+        for server, given in self.router.dispatch():
+            assert not server.draining
+            assert len(given.generated) == self.tokens[given.request.id]
+            assert given.request.id == (self.resumed or self.new).pop(0), "first come, first served"
+            self.at[given.request.id] = server.pipeline
+
+    @precondition(lambda self: self.router.servers)
+    @rule(data=st.data())
+    def drain(self, data: st.DataObject) -> None:
+        self.router.drain(data.draw(st.sampled_from(self.router.servers)).pipeline)
+
+    @precondition(lambda self: self.router.servers)
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        server = data.draw(st.sampled_from(self.router.servers))
+        on_it = sorted({*server.serving, *server.ending})
+        self.router.remove(server.pipeline, on_it)
+        moved = sorted(r for r, pipeline in self.at.items() if pipeline == server.pipeline)
+        self.resumed += moved
+        for request in moved:
+            del self.at[request]
+
+    @precondition(lambda self: self.at)
+    @rule(data=st.data(), last=st.booleans())
+    def token(self, data: st.DataObject, last: bool) -> None:
+        request = data.draw(st.sampled_from(sorted(self.at)))
+        assert self.router.extend(self.at[request], request, token=1, last=last)
+        self.tokens[request] += 1
+        if last:
+            del self.at[request]
+
+    @precondition(lambda self: self.num_requests)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        request = data.draw(st.integers(0, self.num_requests - 1))
+        server = self.router.cancel(request)
+        assert (server.pipeline if server else None) == self.at.pop(request, None)
+        self.new = [r for r in self.new if r != request]
+        self.resumed = [r for r in self.resumed if r != request]
+
+    @rule(data=st.data(), ended=st.booleans())
+    def let_go(self, data: st.DataObject, ended: bool) -> None:
+        ending = [(s.pipeline, r) for s in self.router.servers for r in sorted(s.ending)]
+        if ending:
+            pipeline, request = data.draw(st.sampled_from(ending))
+            if ended:
+                assert not self.router.extend(pipeline, request, token=1, last=True)
+            else:
+                self.router.freed(pipeline, request)
+
+    @invariant()
+    def everything_is_in_one_place(self) -> None:
+        router = self.router
+        assert {r: s.pipeline for s in router.servers for r in s.serving} == self.at
+        assert router.num_serving == len(self.at)
+        assert router.num_waiting == len(self.resumed) + len(self.new)
+        assert router.idle == (not self.at and not self.resumed and not self.new)
+
+    @invariant()
+    def no_server_has_more_than_it_can_take(self) -> None:
+        for server in self.router.servers:
+            assert len(server.serving) + len(server.ending) <= server.capacity
+
+
+test_nothing_is_lost_or_doubled_whatever_happens = AnyHistory.TestCase
