@@ -25,3 +25,8 @@ def from_microseconds(microseconds: float) -> float:
 def from_megabytes(megabytes: float) -> float:
     """Convert MB (10⁶ bytes) to bytes."""
     return megabytes * 1e6
+
+
+def microseconds(seconds: float) -> int:
+    """Convert seconds to whole microseconds."""
+    return round(seconds * 1e6)

@@ -55,6 +55,7 @@ def test_each_request_and_node_gets_what_is_its_own():
             "ttft_s": [0.6 - 0.25, 0.7, None],
             "finished_s": [2.1, 0.7, None],
             "served_by": ["pipeline 2+3 > replica 2", "pipeline 2+3", ""],
+            "model": "",
         }
     )
     pd.testing.assert_frame_equal(found["requests"], expected, check_exact=True, check_dtype=False)

@@ -1,24 +1,40 @@
 """What happened in a run, as typed rows; the source of every CSV, figure and progress display.
 
-Times are seconds since the scale-out started (negative during set-up).
+Times are seconds since the run started (negative during set-up). A record of several models names its
+own; where there is only one, the name is empty.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from lambdascale.clock import now
+from lambdascale.errors import ConfigError
 from lambdascale.pipeline.stages import Stage
+
+ORIGINS = ("network", "host", "ssd", "gpu")
+STARTS = ("hot", "warm", "cold", "ssd")
+TIERS = ("gpu", "host", "ssd")
+METHODS = ("recompute", "transfer")
+SCALE_PHASES = (
+    *("begun", "queued", "decided", "prepared", "connected", "loading"),
+    *("covered", "first token", "switched", "full speed"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class BlockRecord:
-    """Block `block` arrived at `node` from `src`."""
+    """Block `block` arrived at `node` from node `src`; `origin`: over the network or from its own tier."""
 
     node: int
     block: int
     src: int
     arrived_s: float
     verified_s: float
+    model: str = ""
+    origin: str = "network"
+
+    def __post_init__(self) -> None:
+        _one_of("origin", self.origin, ORIGINS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +70,7 @@ class PipelineRecord:
     stages: tuple[Stage, ...]
     time_s: float
     formed: bool
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +90,103 @@ class NodeRecord:
     overruns: int
 
 
-Record = BlockRecord | CorruptRecord | TokenRecord | PipelineRecord | PhaseRecord | NodeRecord
+@dataclass(frozen=True, slots=True)
+class AllocationRecord:
+    """From now on `node` is assigned to `model` (loads, serves or drains), or no longer is."""
+
+    model: str
+    node: int
+    time_s: float
+    allocated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleRecord:
+    """A scale-out of `model` reached the end of `phase`, one of SCALE_PHASES; it may lack some.
+
+    Its first record is *begun*: the oldest request that it is for came into the queue.
+    """
+
+    scale_out: int
+    model: str
+    phase: str
+    time_s: float
+
+    def __post_init__(self) -> None:
+        _one_of("phase", self.phase, SCALE_PHASES)
+
+
+@dataclass(frozen=True, slots=True)
+class StartRecord:
+    """How `node` starts in a scale-out; one of STARTS.
+
+    Hot: its GPU holds the model. Warm: its host memory does. Cold: from other nodes. SSD: its own.
+    """
+
+    scale_out: int
+    model: str
+    node: int
+    start: str
+    time_s: float
+
+    def __post_init__(self) -> None:
+        _one_of("start", self.start, STARTS)
+
+
+@dataclass(frozen=True, slots=True)
+class ResidencyRecord:
+    """From now on `node` holds the whole of `model` in `tier`, or no longer does."""
+
+    model: str
+    node: int
+    tier: str
+    time_s: float
+    resident: bool
+
+    def __post_init__(self) -> None:
+        _one_of("tier", self.tier, TIERS)
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchRecord:
+    """`request` of `tokens` tokens moved to `node`; `method` is how its KV got there, by the two costs."""
+
+    request: int
+    node: int
+    method: str
+    tokens: int
+    recompute_s: float
+    transfer_s: float
+    time_s: float
+
+    def __post_init__(self) -> None:
+        _one_of("method", self.method, METHODS)
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRecord:
+    """`request` was turned away because too many wait; it may come again after `retry_after_s`."""
+
+    request: int
+    model: str
+    time_s: float
+    retry_after_s: float
+
+
+Record = (
+    BlockRecord
+    | CorruptRecord
+    | TokenRecord
+    | PipelineRecord
+    | PhaseRecord
+    | NodeRecord
+    | AllocationRecord
+    | ScaleRecord
+    | StartRecord
+    | ResidencyRecord
+    | SwitchRecord
+    | RefusedRecord
+)
 
 
 class RunLog:
@@ -108,3 +221,10 @@ class RunLog:
         if name not in self._phases:
             self._phases.add(name)
             self.add(PhaseRecord(name, self.since()))
+
+
+def _one_of(field: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(
+            f"{field} {value!r} of a record is unknown; use one of {', '.join(known)}"
+        )

@@ -15,25 +15,38 @@ from lambdascale.cluster.records import (
     Record,
     TokenRecord,
 )
+from lambdascale.experiments.serverless_frames import serverless_rows
 from lambdascale.pipeline.stages import Stage
 from lambdascale.workload.request import Request
 
 Stages = Mapping[int, tuple[Stage, ...]]  # of each pipeline
 
 COLUMNS = {
-    "blocks": "run:str node:int block:int src:int arrived_s:float verified_s:float",
+    "blocks": (
+        "run:str node:int block:int src:int arrived_s:float verified_s:float model:str origin:str"
+    ),
     "tokens": (
         "run:str request:int position:int token:int time_s:float node:int pipeline:int kind:str"
     ),
     "requests": (
         "run:str request:int prompt_tokens:int output_tokens:int arrival_s:float ttft_s:float "
-        "finished_s:float served_by:str"
+        "finished_s:float served_by:str model:str"
     ),
     "nodes": ("run:str node:int role:str complete_s:float switched_s:float steps:int overruns:int"),
     "pipelines": (
-        "run:str pipeline:int kind:str node:int first:int stop:int formed_s:float dissolved_s:float"
+        "run:str pipeline:int kind:str node:int first:int stop:int formed_s:float dissolved_s:float "
+        "model:str"
     ),
     "phases": "run:str phase:str start_s:float seconds:float",
+    "allocations": "run:str model:str node:int from_s:float until_s:float",
+    "scale_outs": "run:str scale_out:int model:str phase:str start_s:float seconds:float",
+    "starts": "run:str scale_out:int model:str node:int start:str time_s:float",
+    "residency": "run:str model:str node:int tier:str from_s:float until_s:float",
+    "switches": (
+        "run:str request:int node:int method:str tokens:int recompute_s:float transfer_s:float "
+        "time_s:float"
+    ),
+    "refusals": "run:str request:int model:str time_s:float retry_after_s:float",
 }
 
 
@@ -65,6 +78,7 @@ def tables(
         "nodes": _nodes(records, num_sources),
         "pipelines": _pipelines(records),
         "phases": _phases(records),
+        **serverless_rows(records),
     }
     return {
         name: typed(name, pd.DataFrame([{"run": run, **row} for row in rows[name]]))
@@ -105,6 +119,7 @@ def _request(request: Request, mine: Sequence[TokenRecord], stages: Stages) -> d
         "ttft_s": mine[0].time_s - request.arrival_s if mine else None,
         "finished_s": mine[-1].time_s if mine else None,
         "served_by": " > ".join(_servers(mine, stages)),
+        "model": request.model,
     }
 
 
@@ -112,11 +127,10 @@ def _nodes(records: Sequence[Record], num_sources: int) -> list[dict[str, object
     complete: defaultdict[int, float] = defaultdict(float)
     for block in (r for r in records if isinstance(r, BlockRecord)):
         complete[block.node] = max(complete[block.node], block.verified_s)
-    replicas = {
-        r.stages[0].node: r.time_s
-        for r in records
-        if isinstance(r, PipelineRecord) and r.formed and r.kind == "replica"
-    }
+    replicas: dict[int, float] = {}
+    for r in records:
+        if isinstance(r, PipelineRecord) and r.formed and r.kind == "replica":
+            replicas.setdefault(r.stages[0].node, r.time_s)
     return [
         {
             "node": r.node,
@@ -139,6 +153,7 @@ def _pipelines(records: Sequence[Record]) -> list[dict[str, object]]:
             **{"pipeline": r.pipeline, "kind": r.kind},
             **{"node": stage.node, "first": stage.first, "stop": stage.stop},
             **{"formed_s": r.time_s, "dissolved_s": dissolved.get(r.pipeline)},
+            "model": r.model,
         }
         for r in changes
         if r.formed

@@ -31,16 +31,23 @@ class RunResult:
     nodes: pd.DataFrame
     pipelines: pd.DataFrame
     phases: pd.DataFrame
+    allocations: pd.DataFrame
+    scale_outs: pd.DataFrame
+    starts: pd.DataFrame
+    residency: pd.DataFrame
+    switches: pd.DataFrame
+    refusals: pd.DataFrame
     corrupt: tuple[int, ...]  # corrupted blocks that were detected, per run
+    notes: tuple[str, ...]  # what a reader has to know of its workload, per run
 
     @classmethod
     def of(
-        cls, spec: RunSpec, records: Sequence[Record], requests: Sequence[Request]
+        cls, spec: RunSpec, records: Sequence[Record], requests: Sequence[Request], note: str = ""
     ) -> "RunResult":
-        """Make the tables of one run."""
+        """Make the tables of one run; `note` says, for instance, what was cut of a trace."""
         frames = tables(spec.label, records, requests, spec.scale.num_sources)
         corrupt = sum(isinstance(r, CorruptRecord) for r in records)
-        return cls((spec,), **frames, corrupt=(corrupt,))
+        return cls((spec,), **frames, corrupt=(corrupt,), notes=(note,))
 
     @classmethod
     def joined(cls, results: Sequence["RunResult"]) -> "RunResult":
@@ -56,7 +63,12 @@ class RunResult:
             )
             for name in COLUMNS
         }
-        return cls(specs, **frames, corrupt=tuple(n for r in results for n in r.corrupt))
+        return cls(
+            specs,
+            **frames,
+            corrupt=tuple(n for r in results for n in r.corrupt),
+            notes=tuple(note for r in results for note in r.notes),
+        )
 
     @property
     def num_corrupt(self) -> int:
@@ -77,7 +89,12 @@ class RunResult:
             raise ConfigError(f"there is no run named so among {', '.join(runs)}; use {known}")
         frames = {name: getattr(self, name) for name in COLUMNS}
         mine = {name: frame[frame["run"].isin(runs)] for name, frame in frames.items()}
-        return RunResult(specs, **mine, corrupt=tuple(self.corrupt[i] for i in chosen))
+        return RunResult(
+            specs,
+            **mine,
+            corrupt=tuple(self.corrupt[i] for i in chosen),
+            notes=tuple(self.notes[i] for i in chosen),
+        )
 
     def outputs(self, run: str | None = None) -> dict[int, tuple[int, ...]]:
         """Return each request's output token ids (of run `run`; default: the first)."""
@@ -107,6 +124,7 @@ class RunResult:
                 "specs": [json.loads(msgspec.json.encode(spec)) for spec in self.specs],
                 "provenance": self.provenance,
                 "corrupt": self.corrupt,
+                "notes": self.notes,
             },
         )
 
@@ -126,11 +144,19 @@ def load(folder: Path) -> RunResult:
         )
     frames = {name: _read(folder / f"{name}.csv", name) for name in COLUMNS}
     specs = msgspec.convert(stated["specs"], tuple[RunSpec, ...])
-    return RunResult(specs, **frames, corrupt=tuple(stated["corrupt"]))
+    corrupt, notes = tuple(stated["corrupt"]), tuple(stated["notes"])
+    return RunResult(specs, **frames, corrupt=corrupt, notes=notes)
 
 
 def _read(path: Path, table: str) -> pd.DataFrame:
     """Read one table to the last bit; an empty text is a text, an empty number is missing."""
-    frame = pd.read_csv(path)
-    texts = {name: "" for name, kind in types(table).items() if kind == "str"}
-    return typed(table, frame.astype(dict.fromkeys(texts, object)).fillna(texts))
+    kinds = types(table)
+    texts = {name: str for name, kind in kinds.items() if kind == "str"}
+    empty = {name: [""] for name in kinds if name not in texts}
+    try:
+        frame = pd.read_csv(path, dtype=texts, na_values=empty, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path} is missing: other code wrote this folder; remove it and run again"
+        ) from error
+    return typed(table, frame)

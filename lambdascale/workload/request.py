@@ -35,8 +35,8 @@ class Sampling:
 class Request:
     """`prompt` token ids and at most `max_tokens` to generate.
 
-    `arrival_s` counts from the start of the scale-out. Numbers are plain `int`s: those of arrays and
-    tensors do not travel. Raises ConfigError.
+    `arrival_s` counts from the start of the run. `model` names who is to answer; empty: the only model
+    there is. Numbers are plain `int`s: those of arrays and tensors do not travel. Raises ConfigError.
     """
 
     id: int
@@ -45,6 +45,7 @@ class Request:
     sampling: Sampling = Sampling()
     stop: tuple[int, ...] = ()
     arrival_s: float = 0.0
+    model: str = ""
 
     def __post_init__(self) -> None:
         _plain("id of a request", (self.id,))

@@ -1,0 +1,74 @@
+"""The rows of the tables that several models and scale-outs leave behind (METHODOLOGY.md).
+
+Beginnings and ends become intervals; what has not ended has no end (NaN).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import groupby, pairwise
+
+from lambdascale.cluster.records import (
+    SCALE_PHASES,
+    AllocationRecord,
+    Record,
+    RefusedRecord,
+    ResidencyRecord,
+    ScaleRecord,
+    StartRecord,
+    SwitchRecord,
+)
+
+Row = dict[str, object]
+
+
+def serverless_rows(records: Sequence[Record]) -> Mapping[str, list[Row]]:
+    """Return the rows of each table, in the order in which they began."""
+    return {
+        "allocations": _allocations([r for r in records if isinstance(r, AllocationRecord)]),
+        "scale_outs": _scale_outs([r for r in records if isinstance(r, ScaleRecord)]),
+        "starts": [asdict(r) for r in records if isinstance(r, StartRecord)],
+        "residency": _residency([r for r in records if isinstance(r, ResidencyRecord)]),
+        "switches": [asdict(r) for r in records if isinstance(r, SwitchRecord)],
+        "refusals": [asdict(r) for r in records if isinstance(r, RefusedRecord)],
+    }
+
+
+def _allocations(records: Sequence[AllocationRecord]) -> list[Row]:
+    changes = [({"model": r.model, "node": r.node}, r.time_s, r.allocated) for r in records]
+    return _intervals(changes)
+
+
+def _residency(records: Sequence[ResidencyRecord]) -> list[Row]:
+    return _intervals(
+        [
+            ({"model": r.model, "node": r.node, "tier": r.tier}, r.time_s, r.resident)
+            for r in records
+        ]
+    )
+
+
+def _intervals(changes: Sequence[tuple[Row, float, bool]]) -> list[Row]:
+    """Pair each beginning with the next end of the same; beginning twice or ending nothing is ignored."""
+    rows: list[Row] = []
+    lasting: dict[tuple[object, ...], Row] = {}
+    for what, time_s, begins in changes:
+        key = tuple(what.values())
+        if begins and key not in lasting:
+            lasting[key] = {**what, "from_s": time_s, "until_s": None}
+            rows.append(lasting[key])
+        elif not begins and key in lasting:
+            lasting.pop(key)["until_s"] = time_s
+    return rows
+
+
+def _scale_outs(records: Sequence[ScaleRecord]) -> list[Row]:
+    """Each phase lasts from the end of the one before it, so that together they fill the time."""
+    ordered = sorted(records, key=lambda r: (r.scale_out, r.time_s, SCALE_PHASES.index(r.phase)))
+    return [
+        {
+            **{"scale_out": b.scale_out, "model": b.model, "phase": b.phase},
+            **{"start_s": a.time_s, "seconds": b.time_s - a.time_s},
+        }
+        for _, group in groupby(ordered, key=lambda r: r.scale_out)
+        for a, b in pairwise(group)
+    ]
