@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from lambdascale.errors import ConfigError
 
-
 KV_SWITCHES = ("cost", "recompute", "transfer")
 SOURCES = ("gpu", "host", "ssd")
 

@@ -8,7 +8,6 @@ import pytest
 from engine_driver import reference, reference_model
 from tiny import TinyModel
 
-from lambdascale.cluster.controller import ImageSource
 from lambdascale.config import ScaleSpec, SystemSpec
 from lambdascale.engine.device import DeviceModel
 from lambdascale.experiments.inputs import Inputs
@@ -18,6 +17,7 @@ from lambdascale.experiments.simulated import symbolic_inputs
 from lambdascale.experiments.spec import RunSpec
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.checksum import block_checksums
+from lambdascale.model.image import ImageSource
 from lambdascale.model.packed import PackedModel
 from lambdascale.model.text import Tokenizer
 from lambdascale.workload.request import Request, Sampling

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lambdascale.cluster.exchange import MAX_ATTEMPTS, BlockExchange
 from leftovers import own_children, within
 from tiny import TinyModel
 
-from lambdascale.cluster.exchange import MAX_ATTEMPTS, BlockExchange
 from lambdascale.cluster.links import Links
 from lambdascale.cluster.tags import IMAGE, INBOX, OUTBOX, Kind, untag
 from lambdascale.config import ScaleSpec

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lambdascale.cluster.exchange import BlockExchange
 
 from lambdascale.clock import now
-from lambdascale.cluster.exchange import BlockExchange
 from lambdascale.cluster.links import Links
 from lambdascale.cluster.tags import IMAGE, OUTBOX, untag
 from lambdascale.errors import ConfigError, ScheduleError

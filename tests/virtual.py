@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from lambdascale.cluster.controller import ImageSource
 from lambdascale.cluster.records import Record, RunLog
 from lambdascale.config import ScaleSpec, SystemSpec
 from lambdascale.engine.device import DeviceModel
 from lambdascale.experiments.inputs import Inputs
 from lambdascale.experiments.results import RunResult
-from lambdascale.experiments.session import session
+from lambdascale.experiments.scaling import scale_out
 from lambdascale.experiments.spec import RunSpec
+from lambdascale.model.image import ImageSource
 from lambdascale.sim import loop
 from lambdascale.sim.control import SimControl
 from lambdascale.sim.fleet import SimFleet
@@ -78,5 +78,6 @@ class Cluster:
 
     def run(self) -> RunResult:
         """Run to the end in virtual time."""
-        loop.run(session(self.spec, self.inputs, self.control, self.fleet, self.log))
+        session = scale_out(self.spec, self.inputs)
+        loop.run(session.run(self.control, self.fleet, self.log))
         return RunResult.of(self.spec, self.log.records, self.inputs.requests)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from lambdascale.cluster.activation import slot_nbytes
 from lambdascale.cluster.links import Links
 from lambdascale.cluster.reporter import Reporter
 from lambdascale.cluster.tags import GPU, INBOX, Kind, tag, untag
@@ -19,7 +20,6 @@ from lambdascale.control.base import Channel
 from lambdascale.engine.base import Engine
 from lambdascale.errors import ConfigError, LambdaScaleError, PeerGoneError, plain
 from lambdascale.storage.base import Storage
-from lambdascale.storage.tiers import Tier
 from lambdascale.transport.base import Lane, Notice, Transport
 
 
@@ -78,10 +78,9 @@ class Agent:
             self._leaves.channel.send(m.Failed(self._node, type(error).__name__, str(error)))
 
     def _report(self) -> m.Report:
-        engines = self._engines.values()
-        return m.Report(
-            self._node, sum(e.steps for e in engines), sum(e.overruns for e in engines)
-        )
+        counts = [engine.counts for engine in self._engines.values()]
+        steps, overruns = sum(c.steps for c in counts), sum(c.overruns for c in counts)
+        return m.Report(self._node, steps, overruns)
 
     async def _obey(self) -> None:
         """Do what the controller says until it says Stop."""
@@ -104,11 +103,15 @@ class Agent:
 
     async def _prepare(self, message: m.Prepare) -> None:
         leaves = self._leaves
+        slots = []
         for hosted in message.models:
             engine = self._engines[hosted.model] = leaves.make_engine()
-            await engine.prepare(hosted.image.layout, hosted.image.config, hosted.limits)
+            layout, limits = hosted.image.layout, hosted.limits
+            widths = await engine.prepare(layout, hosted.image.config, limits)
+            row, final = widths.row_nbytes, widths.final_row_nbytes
+            slots.append(slot_nbytes(limits, layout.num_parts, row, final))
         self._workplace = await prepare(
-            message, self._node, leaves.transport, leaves.storage, self._engines,
+            message, self._node, leaves.transport, leaves.storage, self._engines, max(slots),
             self._links, self._reporter,
         )  # fmt: skip
         leaves.channel.send(m.Prepared(self._node))

@@ -14,9 +14,7 @@ Opening = tuple[tuple[int, ...], int]  # (members, tick)
 class Barrier:
     """Counts what each sub-group's current tick still waits for; blocks from elsewhere do not matter."""
 
-    def __init__(
-        self, subgroups: Sequence[tuple[int, ...]], transfers: Sequence[Transfer]
-    ) -> None:
+    def __init__(self, subgroups: Sequence[tuple[int, ...]], transfers: Sequence[Transfer]) -> None:
         self._groups = subgroups
         group_of = {node: i for i, group in enumerate(self._groups) for node in group}
         self._key = {(t.dst, t.block): (group_of[t.dst], t.tick) for t in transfers}

@@ -71,9 +71,7 @@ class MicroBatch:
         """Take in a request that already has `generated` tokens; needs a free slot."""
         self.resume(request, generated, heapq.heappop(self._free), computed=0)
 
-    def resume(
-        self, request: Request, generated: Sequence[int], slot: int, computed: int
-    ) -> None:
+    def resume(self, request: Request, generated: Sequence[int], slot: int, computed: int) -> None:
         """Go on with a request in `slot`, which is not free: `computed` tokens have entries there."""
         tokens = [*request.prompt, *generated]
         self._running[slot] = Running(request, tokens, slot, computed)

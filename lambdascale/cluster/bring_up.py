@@ -33,9 +33,7 @@ async def bring_up(
     log.phase("connected")
 
 
-async def _prepare(
-    cluster: ClusterSpec, services: Mapping[str, Service], members: Members
-) -> None:
+async def _prepare(cluster: ClusterSpec, services: Mapping[str, Service], members: Members) -> None:
     deployments = [service.deployment for service in services.values()]
     hosted = tuple(m.Hosted(d.model, d.image, d.limits) for d in deployments)
     capacity, lanes = cluster.capacity, cluster.num_nodes

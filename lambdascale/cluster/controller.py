@@ -6,10 +6,10 @@ something has changed. It is on no data path: no block, activation or next token
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from lambdascale.clock import deadline, now
+from lambdascale.clock import deadline
 from lambdascale.cluster.balance import Balance
 from lambdascale.cluster.bring_up import bring_up
 from lambdascale.cluster.deployment import ClusterSpec, Deployment, check
@@ -58,9 +58,7 @@ class Controller:
             for d in deployments
         }
         self._ids = itertools.count()
-        self._balance = Balance(
-            system, cluster, self.services, self.stock, members, log, self._ids
-        )
+        self._balance = Balance(system, cluster, self.services, self.stock, members, log, self._ids)
         self._pending = 0
         self._over = asyncio.Event()
 

@@ -20,5 +20,9 @@ def main(argument: str) -> None:
 async def _run(agent: AgentSpec, secret: bytes) -> None:
     channel = await StreamControl(secret).connect(agent.controller, agent.node)
     transport = await open_transport(agent.transport, agent.node, secret, agent.rate)
-    engine = TorchEngine(floor=agent.floor)
-    await Agent(agent.node, Leaves(channel, transport, engine, FileStorage())).run()
+    storage = FileStorage(ssd_rate=agent.ssd_rate, pcie_rate=agent.pcie_rate)
+
+    def make_engine() -> TorchEngine:
+        return TorchEngine(floor=agent.floor)
+
+    await Agent(agent.node, Leaves(channel, transport, make_engine, storage)).run()

@@ -86,9 +86,7 @@ class Expansion:
         allowed = tuple(Tier[name.upper()] for name in self._system.sources)
         return place(min(count, len(free)), free, gpu, host, ssd, sources_allowed=allowed)
 
-    def _begin(
-        self, service: Service, placement: Placement, number: int, phases: Phases
-    ) -> Growth:
+    def _begin(self, service: Service, placement: Placement, number: int, phases: Phases) -> Growth:
         """Pin what is needed, make room, and let the members work for the model."""
         model, stock, image = service.model, self._stock, service.deployment.image
         pinned = [(o.node, o.tier) for o in placement.sources if o.tier is not Tier.SSD]

@@ -120,15 +120,11 @@ class Growth:
             sends[transfer.src].append(transfer)
         return sends
 
-    def _multicast(
-        self, node: int, sends: Sequence[Transfer], send: Send, stock: Stock
-    ) -> None:
+    def _multicast(self, node: int, sends: Sequence[Transfer], send: Send, stock: Stock) -> None:
         tier = self.tier_of(node)
         bases = {t.dst: stock.base(t.dst, Tier.GPU, self._model) for t in sends}
         window, barrier = self._system.window, self._system.barrier
-        message = m.Multicast(
-            self.number, self._model, tier, tuple(sends), bases, window, barrier
-        )
+        message = m.Multicast(self.number, self._model, tier, tuple(sends), bases, window, barrier)
         send(node, message)
         if barrier:
             send(node, m.OpenTick(self.number, 1))

@@ -129,6 +129,24 @@ class Router:
         """Give `pipeline` no more work."""
         self._servers[pipeline].draining = True
 
+    def undrain(self, pipeline: int) -> None:
+        """Give `pipeline` work again."""
+        self._servers[pipeline].draining = False
+
+    def server(self, pipeline: int) -> Server:
+        """Return the server of a pipeline."""
+        return self._servers[pipeline]
+
+    @property
+    def resumed(self) -> tuple[int, ...]:
+        """The requests that wait to be served again, in order."""
+        return tuple(self._resumed)
+
+    def adopt(self, request: int, pipeline: int) -> Work:
+        """Let `pipeline` go on with a request that waits to be served again; return it."""
+        work = self._servers[pipeline].serving[request] = self._resumed.pop(request)
+        return work
+
     def remove(
         self, pipeline: int, unfinished: Iterable[int] = (), now: float | None = None
     ) -> None:

@@ -98,6 +98,4 @@ class Switching:
             method = Method.RECOMPUTE if move.node is None else Method.TRANSFER
             node = served.head if move.node is None else move.node
             seconds = (weighed.recompute_s, weighed.transfer_s) if weighed else (0.0, 0.0)
-            self._log.add(
-                SwitchRecord(u.request, node, method.value, u.length, *seconds, now_s)
-            )
+            self._log.add(SwitchRecord(u.request, node, method.value, u.length, *seconds, now_s))

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from lambdascale.cluster.activation import Activation, slot_nbytes
+from lambdascale.cluster.activation import Activation
 from lambdascale.cluster.head import Head
 from lambdascale.cluster.holdings import Holdings
 from lambdascale.cluster.kv_moves import KvMoves
@@ -132,12 +132,12 @@ async def prepare(
     transport: Transport,
     storage: Storage,
     engines: Mapping[str, Engine],
+    slot: int,
     links: Links,
     reporter: Reporter,
 ) -> Workplace:
-    """Register every region of a node and put together what works on them."""
+    """Register every region of a node and put together what works on them; inbox slots of `slot` bytes."""
     limits = {hosted.model: hosted.limits for hosted in message.models}
-    slot = max(_slot_nbytes(hosted, engines[hosted.model]) for hosted in message.models)
     arenas = {Tier.GPU: await transport.register(GPU, message.gpu_nbytes)}
     if message.host_nbytes:
         arenas[Tier.HOST] = await transport.register(HOST, message.host_nbytes, touched=False)
@@ -156,8 +156,3 @@ async def prepare(
         KvMoves(kv, seat, links),
         reporter,
     )
-
-
-def _slot_nbytes(hosted: m.Hosted, engine: Engine) -> int:
-    widths = engine.row_nbytes, engine.final_row_nbytes
-    return slot_nbytes(hosted.limits, hosted.image.layout.num_parts, *widths)

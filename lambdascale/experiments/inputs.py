@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lambdascale.cluster.activation import slot_nbytes
-from lambdascale.cluster.controller import ImageSource
 from lambdascale.cluster.tags import MAX_VALUE
 from lambdascale.engine.base import EngineLimits
 from lambdascale.errors import ConfigError
 from lambdascale.experiments.spec import RunSpec
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.checksum import block_checksums
+from lambdascale.model.image import ImageSource
 from lambdascale.model.layout import ALIGNMENT, DTYPE_BYTES, ImageLayout
 from lambdascale.model.packed import PackedModel
 from lambdascale.model.shape import ModelShape

@@ -19,7 +19,7 @@ from lambdascale.errors import plain
 from lambdascale.experiments.agents import ENTRY, agent_nursery
 from lambdascale.experiments.inputs import Inputs, check, check_inputs, load_inputs, load_model
 from lambdascale.experiments.results import RunResult
-from lambdascale.experiments.session import session
+from lambdascale.experiments.scaling import scale_out
 from lambdascale.experiments.simulated import simulate
 from lambdascale.experiments.spec import RunSpec
 from lambdascale.fleet.local import LocalFleet
@@ -70,7 +70,7 @@ async def _real(
     log.add(PhaseRecord("called", log.since(called_s)))
     log.phase("inputs ready")
     fleet = LocalFleet(nursery, secret, ENTRY)
-    await session(spec, inputs, StreamControl(secret), fleet, log)
+    await scale_out(spec, inputs).run(StreamControl(secret), fleet, log)
 
 
 def run_all(specs: Sequence[RunSpec], watch: Watch = ignore) -> RunResult:

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-from lambdascale.cluster.controller import ImageSource
 from lambdascale.cluster.records import Record, RunLog
 from lambdascale.experiments.inputs import Inputs, check, check_blocks, check_inputs, make_requests
 from lambdascale.experiments.results import RunResult
-from lambdascale.experiments.session import session
+from lambdascale.experiments.scaling import scale_out
 from lambdascale.experiments.spec import RunSpec
 from lambdascale.model.catalogue import load_packed
+from lambdascale.model.image import ImageSource
 from lambdascale.model.nominal import NOMINAL
 from lambdascale.model.packed import PackedModel
 from lambdascale.sim import loop
@@ -17,7 +17,7 @@ from lambdascale.sim.fleet import SimFleet, SimHost
 from lambdascale.sim.models import image_checksums, nominal_model
 from lambdascale.sim.network import SimNetwork
 
-SIZED_ABOVE = 1 << 20  # bytes; larger images are simulated without memory
+SIZED_ABOVE = 0  # bytes; larger regions are simulated without memory, so all but inboxes
 LATENCY_S = 20e-6  # of one operation, as measured on loopback (METHODOLOGY.md)
 
 
@@ -36,7 +36,7 @@ def simulate(
 async def _virtual(spec: RunSpec, inputs: Inputs, log: RunLog) -> None:
     control, network = SimControl(LATENCY_S), SimNetwork(LATENCY_S)
     fleet = SimFleet(network, control, SimHost(sized_above=SIZED_ABOVE, wide_rows=True))
-    await session(spec, inputs, control, fleet, log)
+    await scale_out(spec, inputs).run(control, fleet, log)
 
 
 def symbolic_inputs(spec: RunSpec, num_requests: int = 0, prompt_tokens: int = 0) -> Inputs:

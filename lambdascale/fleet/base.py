@@ -3,7 +3,8 @@
 Bodies: `fleet.local` (subprocesses); the simulated one lives in `sim`; `ray` comes with the cluster.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from lambdascale.engine.device import DeviceModel
@@ -11,13 +12,22 @@ from lambdascale.engine.device import DeviceModel
 
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
-    """What an agent is: node name, its controller, transport, link rate (bytes/s), device floor."""
+    """What an agent is: node name, its controller, transport, rates (bytes/s), device floor.
+
+    `rate` is that of its network link; a rate of inf imposes nothing.
+    """
 
     node: int
     controller: str
     transport: str
     rate: float
     floor: DeviceModel | None
+    ssd_rate: float = math.inf
+    pcie_rate: float = math.inf
+
+    def at(self, controller: str) -> "AgentSpec":
+        """Return the same for the controller at an address."""
+        return replace(self, controller=controller)
 
 
 class Fleet(Protocol):

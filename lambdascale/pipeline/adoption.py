@@ -58,7 +58,7 @@ def moves(
 
     Without `weigh`, or with `forced` recomputing, all are queued again; so is what has no KV entries.
     """
-    if not complete or weigh is None and forced is not Method.TRANSFER:
+    if not complete or (weigh is None and forced is not Method.TRANSFER):
         return tuple(Move(u, None, (), None) for u in unfinished)
     adopted = dict.fromkeys(complete, 0)
     decided = []

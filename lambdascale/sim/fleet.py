@@ -5,7 +5,6 @@ memory of a killed process, reaches nobody.
 """
 
 import asyncio
-import math
 from dataclasses import dataclass
 
 from lambdascale.cluster.agent import Agent, Leaves
@@ -14,6 +13,7 @@ from lambdascale.errors import ConfigError, LambdaScaleError
 from lambdascale.fleet.base import AgentSpec
 from lambdascale.sim.control import SimControl
 from lambdascale.sim.engine import SymbolicEngine
+from lambdascale.sim.kv import KvContents
 from lambdascale.sim.network import SimNetwork
 from lambdascale.sim.storage import SimStorage
 from lambdascale.sim.transport import SimTransport
@@ -21,13 +21,12 @@ from lambdascale.sim.transport import SimTransport
 
 @dataclass(frozen=True, slots=True)
 class SimHost:
-    """What simulated nodes have besides their link and device.
+    """What simulated nodes have besides their rates and device.
 
-    Storage of `storage_bandwidth` bytes/s; images above `sized_above` bytes without memory (None: all
-    have memory); activation rows as wide as the real model's if `wide_rows`.
+    Regions above `sized_above` bytes without memory (None: all have memory); activation rows as wide as
+    the real model's if `wide_rows`.
     """
 
-    storage_bandwidth: float = math.inf
     sized_above: int | None = None
     wide_rows: bool = False
 
@@ -41,6 +40,7 @@ class SimFleet:
         self._network = network
         self._control = control
         self._host = host or SimHost()
+        self._contents = KvContents()
         self._agents: dict[int, asyncio.Task[None]] = {}
         self._killed: dict[int, None] = {}
         self._ended: asyncio.Queue[int] = asyncio.Queue()
@@ -102,6 +102,9 @@ class SimFleet:
         transport = SimTransport(
             self._network, spec.node, spec.rate, host.sized_above, backed=(INBOX, OUTBOX)
         )
-        engine = SymbolicEngine(spec.floor, host.wide_rows)
-        storage = SimStorage(host.storage_bandwidth)
-        await Agent(spec.node, Leaves(channel, transport, engine, storage)).run()
+        device, storage = spec.floor, SimStorage(spec.ssd_rate, spec.pcie_rate)
+
+        def make_engine() -> SymbolicEngine:
+            return SymbolicEngine(device, host.wide_rows, self._contents)
+
+        await Agent(spec.node, Leaves(channel, transport, make_engine, storage)).run()

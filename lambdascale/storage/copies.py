@@ -96,6 +96,10 @@ class Copies:
         evicted = (Eviction(copy.node, copy.tier, copy.model, copy.offset) for copy in leaving)
         return Placed(offset, tuple(evicted))
 
+    def has_room(self, nbytes: int) -> bool:
+        """Is there room for so many bytes, if idle copies go?"""
+        return nbytes <= self.capacity and self._leaving(nbytes) is not None
+
     def use(self, model: str, now: float) -> None:
         """Make the copy of `model` the most recently used."""
         used = replace(self.get(model), used_s=now)

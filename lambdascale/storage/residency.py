@@ -33,6 +33,10 @@ class Residency:
         """
         return self._at(node, tier).place(model, nbytes, now)
 
+    def has_room(self, node: int, tier: Tier, nbytes: int) -> bool:
+        """Would `place` find room for so many bytes now?"""
+        return self._at(node, tier).has_room(nbytes)
+
     def complete(self, node: int, tier: Tier, model: str, now: float) -> None:
         """Note that all bytes of a copy are there."""
         self._at(node, tier).complete(model)
