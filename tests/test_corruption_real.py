@@ -52,8 +52,8 @@ class Damaging:
     def address(self) -> str:
         return self._inner.address
 
-    async def register(self, key: int, nbytes: int) -> Region:
-        region = await self._inner.register(key, nbytes)
+    async def register(self, key: int, nbytes: int, touched: bool = True) -> Region:
+        region = await self._inner.register(key, nbytes, touched)
         if key == IMAGE:
             self._image = region
         return region

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from storage_conformance import CHECKS, Check
 
 from lambdascale.errors import ConfigError, ModelError
 from lambdascale.sim.loop import run
@@ -11,6 +12,29 @@ from lambdascale.sim.regions import new_region
 from lambdascale.sim.storage import SimStorage
 
 NOWHERE = Path("no") / "such.image"
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_it_conforms_in_virtual_time(check: Check, tmp_path: Path) -> None:
+    run(check(SimStorage, tmp_path))
+
+
+@pytest.mark.parametrize("sized", [None, 0])
+def test_content_survives_all_tiers(sized: int | None) -> None:
+    """SSD → GPU → host → another image → GPU, at other offsets, with and without bytes."""
+
+    async def main() -> None:
+        storage, gpu, host = SimStorage(1e9), new_region(1, 900, sized), new_region(4, 900, sized)
+        await storage.load(NOWHERE, 0, gpu, 0, 300)
+        loaded = gpu.fingerprint(0, 300)
+        await storage.copy(gpu, 0, host, 450, 300)
+        await storage.store(host, 450, 300, Path("stored.image"))
+        await host.release(0, 900)
+        assert host.fingerprint(450, 300) != loaded
+        await storage.load(Path("stored.image"), 0, gpu, 600, 300)
+        assert gpu.fingerprint(600, 300) == loaded
+
+    run(main())
 
 
 def test_loads_share_the_bandwidth_and_arrive_one_after_the_other() -> None:

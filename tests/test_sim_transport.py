@@ -215,6 +215,21 @@ def test_a_sized_region_tells_missing_moved_and_stale_ranges_apart() -> None:
     assert len({region.fingerprint(0, 100), missing, moved, stale}) == 4
 
 
+def test_a_sized_region_forgets_what_is_released() -> None:
+    async def main() -> None:
+        region, other = SizedRegion(1, 100), SizedRegion(1, 100)
+        for each in (region, other):
+            each.put(0, 100, [Extent(0, 100, 5, 0)])
+        await region.touch(0, 100)
+        assert region.fingerprint(0, 100) == other.fingerprint(0, 100)
+        await region.release(20, 30)
+        assert region.fingerprint(0, 20) == other.fingerprint(0, 20)
+        assert region.fingerprint(50, 50) == other.fingerprint(50, 50)
+        assert region.fingerprint(20, 30) == SizedRegion(2, 100).fingerprint(20, 30)
+
+    run(main())
+
+
 def test_a_backed_checksum_is_xxh3_of_the_bytes() -> None:
     async def main() -> None:
         (a,) = await nodes(SimNetwork(), 1)

@@ -289,6 +289,42 @@ async def a_region_key_is_registered_once(opener: Opener) -> None:
                 await a.register(key, nbytes)
 
 
+async def memory_that_is_not_touched_is_used_like_any_other(opener: Opener) -> None:
+    async with opened(opener, 2) as (a, b):
+        source = await filled(a, 0, 64 * KIB)
+        target = await b.register(1, MIB, touched=False)
+        assert (target.key, target.nbytes) == (1, MIB)
+        to_b = await link(a, b)
+        await to_b.write(source, 0, 64 * KIB, 1, 500 * KIB, 3)
+        assert await notices(b, 1) == [Notice(0, 3, 1, 500 * KIB, 64 * KIB)]
+        assert target.view[500 * KIB : 564 * KIB] == source.view
+        assert not any(target.view[: 500 * KIB])
+        assert not any(target.view[564 * KIB :])
+        await target.touch(0, MIB)
+        assert target.view[500 * KIB : 564 * KIB] == source.view
+
+
+async def a_released_range_is_zero_and_can_be_used_again(opener: Opener) -> None:
+    low, high = 1021, 41 * KIB + 7
+    async with opened(opener, 2) as (a, b):
+        source, target = await filled(a, 1, 64 * KIB), await b.register(1, 64 * KIB)
+        alias, to_b = target.view[:], await link(a, b)
+        for again in range(2):
+            await to_b.write(source, 0, 64 * KIB, 1, 0, again)
+            assert target.view == source.view
+            await target.release(low, high - low)
+            assert not any(alias[low:high])
+            assert (alias[:low], alias[high:]) == (source.view[:low], source.view[high:])
+            await target.touch(low, high - low)
+            assert not any(alias[low:high])
+        await target.release(0, 0)
+        await target.touch(64 * KIB, 0)
+        for offset, nbytes in ((-1, 1), (0, 64 * KIB + 1), (64 * KIB, 1), (0, -1)):
+            for change in (target.release, target.touch):
+                with pytest.raises(ConfigError, match="region 1"):
+                    await change(offset, nbytes)
+
+
 async def a_wrong_secret_is_refused_and_others_are_served(opener: Opener) -> None:
     async with opened(opener, 2) as (a, b):
         stranger = await opener(5, b"another secret", math.inf)
@@ -346,6 +382,8 @@ CHECKS: tuple[Check, ...] = (
     bad_ranges_are_refused_and_the_link_survives,
     a_bad_write_among_good_ones_fails_alone,
     a_region_key_is_registered_once,
+    memory_that_is_not_touched_is_used_like_any_other,
+    a_released_range_is_zero_and_can_be_used_again,
     a_wrong_secret_is_refused_and_others_are_served,
     connecting_to_the_dead_or_the_wrong_node_fails,
     a_closed_transport_says_so,

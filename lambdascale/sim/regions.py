@@ -24,6 +24,13 @@ class BackedRegion:
     async def checksum(self, offset: int, nbytes: int) -> int:
         return self.fingerprint(offset, nbytes)
 
+    async def touch(self, offset: int, nbytes: int) -> None:
+        check_range(self, offset, nbytes)  # its bytes are always there
+
+    async def release(self, offset: int, nbytes: int) -> None:
+        check_range(self, offset, nbytes)
+        self.fill(offset, bytes(nbytes))
+
     def fingerprint(self, offset: int, nbytes: int) -> int:
         """Return the checksum at once."""
         check_range(self, offset, nbytes)
@@ -57,6 +64,12 @@ class SizedRegion:
 
     async def checksum(self, offset: int, nbytes: int) -> int:
         return self.fingerprint(offset, nbytes)
+
+    async def touch(self, offset: int, nbytes: int) -> None:
+        check_range(self, offset, nbytes)  # there are no pages
+
+    async def release(self, offset: int, nbytes: int) -> None:
+        self.put(offset, nbytes, [])
 
     def fingerprint(self, offset: int, nbytes: int) -> int:
         """Return the checksum at once."""
@@ -105,10 +118,10 @@ def fingerprint(region: Region, offset: int, nbytes: int) -> int:
     return xxhash.xxh3_64_intdigest(region.view[offset : offset + nbytes])
 
 
-def copy(source: Region, offset: int, nbytes: int, target: SimRegion, target_offset: int) -> None:
+def copy(source: Region, offset: int, nbytes: int, target: Region, target_offset: int) -> None:
     """Make a range of `target` contain what a range of `source` contains."""
-    if isinstance(target, BackedRegion):
-        target.fill(target_offset, source.view[offset : offset + nbytes])
+    if not isinstance(target, SizedRegion):
+        target.view[target_offset : target_offset + nbytes] = source.view[offset : offset + nbytes]
     elif isinstance(source, SizedRegion):
         known = [e.move(target_offset - offset) for e in source.cut(offset, nbytes)]
         target.put(target_offset, nbytes, known)

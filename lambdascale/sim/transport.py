@@ -120,7 +120,7 @@ class SimTransport:
         self._failed: str | None = None
         self.address = network.attach(self)
 
-    async def register(self, key: int, nbytes: int) -> SimRegion:
+    async def register(self, key: int, nbytes: int, touched: bool = True) -> SimRegion:
         self._check_open()
         if key in self._regions:
             raise ConfigError(f"region {key} of node {self.node} is registered already")

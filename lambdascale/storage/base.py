@@ -1,6 +1,6 @@
-"""Storage: moves bytes of a packed image from a slower tier into registered memory (paper.md c.8).
+"""Storage: moves bytes of packed images between the tiers of one node (paper.md c.8, d.2).
 
-Bodies: `files`; the simulated one lives in `sim`. Which tier to read from is decided above.
+Bodies: `files`; the simulated one lives in `sim`. Which copy goes where is decided above (`residency`).
 """
 
 from pathlib import Path
@@ -10,19 +10,37 @@ from lambdascale.transport.base import Region
 
 
 class Storage(Protocol):
-    """Loads ranges of image files; several loads may run at once."""
+    """Moves ranges between image files and registered memory; several moves may run at once.
+
+    A range that is written belongs to the storage until the call returns or raises, and nothing writes
+    there afterwards; a range that is read must not change meanwhile. Moves of a kind share the rate of
+    their tier. All raise ConfigError if a range does not lie inside its region, and ModelError once the
+    storage is closed.
+    """
 
     async def load(
         self, image: Path, image_offset: int, region: Region, offset: int, nbytes: int
     ) -> None:
         """Read bytes [image_offset, image_offset + nbytes) of `image` to `offset` of `region`.
 
-        The bytes go straight into the region's memory; the range belongs to the storage until this
-        returns or raises, and nothing writes there afterwards. Raises ModelError if the image is
-        missing or ends too early, ConfigError if the range does not lie inside the region.
+        The bytes go straight into the region's memory. Raises ModelError if the image is missing or
+        ends too early.
+        """
+        ...
+
+    async def copy(
+        self, source: Region, source_offset: int, target: Region, target_offset: int, nbytes: int
+    ) -> None:
+        """Copy between memory tiers, GPU and host; each direction between two regions has its own rate."""
+        ...
+
+    async def store(self, region: Region, offset: int, nbytes: int, image: Path) -> None:
+        """Write a range as the whole of the file `image`, which appears at the end or not at all.
+
+        Raises ModelError if it cannot be written.
         """
         ...
 
     async def close(self) -> None:
-        """Release threads and descriptors; loads in flight fail first."""
+        """Release threads and descriptors; moves in flight fail first."""
         ...

@@ -1,27 +1,46 @@
-"""Storage over local files: parallel positional reads in threads, straight into registered memory."""
+"""Storage over local files and registered memory: positional reads, writes and copies in threads.
+
+Rates emulate tiers that this machine does not have; see `rates`.
+"""
 
 import asyncio
-import os
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+import math
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
-from lambdascale.errors import ConfigError, ModelError
+from lambdascale.errors import ConfigError
+from lambdascale.storage.rates import Rates
+from lambdascale.storage.reading import ImageReader
+from lambdascale.storage.writing import ImageWriter
 from lambdascale.transport.base import Region
+from lambdascale.transport.copying import copy
+from lambdascale.transport.wire import check_range
 from lambdascale.units import MIB
 
 CHUNK_NBYTES = 8 * MIB  # long enough for a disk to stream, short enough to cancel at once
 
 
 class FileStorage:
-    """Reads with `num_threads` threads, `chunk_nbytes` at a time."""
+    """Works with `num_threads` threads, `chunk_nbytes` at a time; `ssd_rate` and `pcie_rate` in bytes/s."""
 
-    def __init__(self, num_threads: int = 4, chunk_nbytes: int = CHUNK_NBYTES) -> None:
+    def __init__(
+        self,
+        num_threads: int = 4,
+        chunk_nbytes: int = CHUNK_NBYTES,
+        ssd_rate: float = math.inf,
+        pcie_rate: float = math.inf,
+    ) -> None:
         if num_threads < 1 or chunk_nbytes < 1:
             raise ConfigError(
                 f"storage has {num_threads} threads and chunks of {chunk_nbytes} bytes; "
                 "both must be at least 1"
             )
         self._chunk_nbytes = chunk_nbytes
+        self._rates = Rates(ssd_rate, pcie_rate)
         self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix="storage")
 
     async def load(
@@ -31,46 +50,57 @@ class FileStorage:
             raise ConfigError(
                 f"cannot load {nbytes} bytes to offset {offset} of a region of {region.nbytes} bytes"
             )
-        file = _open(image)
-        try:
-            with region.view[offset : offset + nbytes] as target:
-                await self._fill(target, image, file, image_offset)
-        finally:
-            os.close(file)
+        async with self._rates.load(nbytes):
+            with closing(ImageReader(image)) as file, region.view[offset:] as target:
+                await self._run(
+                    partial(file.read, target[low:high], image_offset + low)
+                    for low, high in self._chunks(nbytes, image_offset)
+                )
 
-    async def _fill(self, target: memoryview, image: Path, file: int, start: int) -> None:
-        """Split `target` into chunks, and leave only when no thread touches it any more."""
-        size = self._chunk_nbytes
-        reads: list[Future[None]] = [
-            self._threads.submit(_read, target[low : low + size], image, file, start + low)
-            for low in range(0, len(target), size)
-        ]
-        try:
-            await asyncio.gather(*map(asyncio.wrap_future, reads))
-        finally:
-            for read in reads:
-                read.cancel()
-            wait(reads)  # at most one chunk per thread
+    async def copy(
+        self, source: Region, source_offset: int, target: Region, target_offset: int, nbytes: int
+    ) -> None:
+        check_range(f"region {source.key}", source_offset, nbytes, source.nbytes)
+        check_range(f"region {target.key}", target_offset, nbytes, target.nbytes)
+        async with self._rates.copy(source, target, nbytes):
+            with source.view[source_offset:] as origin, target.view[target_offset:] as into:
+                await self._run(
+                    partial(copy, into[low:high], origin[low:high])
+                    for low, high in self._chunks(nbytes, target_offset)
+                )
+
+    async def store(self, region: Region, offset: int, nbytes: int, image: Path) -> None:
+        check_range(f"region {region.key}", offset, nbytes, region.nbytes)
+        self._rates.require_open()
+        with closing(ImageWriter(image)) as file, region.view[offset:] as source:
+            async with self._rates.store(nbytes):
+                await self._run(
+                    partial(file.write, source[low:high], low)
+                    for low, high in self._chunks(nbytes, 0)
+                )
+            await self._run([file.publish])
 
     async def close(self) -> None:
+        self._rates.close()
         self._threads.shutdown(cancel_futures=True)
 
+    def _chunks(self, nbytes: int, phase: int) -> Iterator[tuple[int, int]]:
+        """Cut [0, nbytes) where place + `phase` is a multiple of a chunk, so that chunks begin at pages."""
+        size = self._chunk_nbytes
+        cuts = range(size - phase % size, nbytes, size)
+        return pairwise([0, *cuts, nbytes])
 
-def _open(image: Path) -> int:
-    try:
-        return os.open(image, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise ModelError(f"cannot read image {image} ({error.strerror}); pack it again") from error
-
-
-def _read(target: memoryview, image: Path, file: int, start: int) -> None:
-    done = 0
-    with target:
-        while done < len(target):
-            count = os.preadv(file, [target[done:]], start + done)
-            if count == 0:
-                raise ModelError(
-                    f"image {image} ends at byte {start + done}, before the range that was asked for; "
-                    "pack the model again"
-                )
-            done += count
+    async def _run(self, steps: Iterable[Callable[[], None]]) -> None:
+        """Run steps on the threads, and leave only when none of them touches any memory."""
+        running = [self._threads.submit(step) for step in steps]
+        try:
+            await asyncio.gather(*map(asyncio.wrap_future, running))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or not task.cancelling():
+                self._rates.require_open()  # closing cancels steps, but not us
+            raise
+        finally:
+            for step in running:
+                step.cancel()
+            wait(running)  # at most one chunk per thread

@@ -44,7 +44,8 @@ class PeerLost:
 class Region(Protocol):
     """Registered memory that peers may write, known to them by `key`.
 
-    The transport owns the memory until it is closed. `view` is writable and stable: engines alias it.
+    The transport owns the memory until it is closed. `view` is writable and stable: engines alias it,
+    also while pages come and go under it. Ranges that do not lie inside raise ConfigError.
     """
 
     @property
@@ -55,6 +56,21 @@ class Region(Protocol):
     def view(self) -> memoryview: ...
     async def checksum(self, offset: int, nbytes: int) -> int:
         """Return the 64-bit checksum of a range without blocking the event loop."""
+        ...
+
+    async def touch(self, offset: int, nbytes: int) -> None:
+        """Make the pages of a range present, so that no write has to wait for them; bytes stay as they are.
+
+        Raises ConfigError if there is no memory for them.
+        """
+        ...
+
+    async def release(self, offset: int, nbytes: int) -> None:
+        """Give the pages of a range back to the operating system; its bytes are zero afterwards.
+
+        The range is unused: nobody reads or writes it meanwhile, peers included. It may be used again
+        at any time, and pages come as it is.
+        """
         ...
 
 
@@ -85,8 +101,12 @@ class Transport(Protocol):
     def node(self) -> int: ...
     @property
     def address(self) -> str: ...
-    async def register(self, key: int, nbytes: int) -> Region:
-        """Allocate, touch and register memory under `key`; peers that connect may write it."""
+    async def register(self, key: int, nbytes: int, touched: bool = True) -> Region:
+        """Allocate and register zeroed memory under `key`; peers that connect may write it.
+
+        All its pages are present, unless `touched` is false: then it is address space alone, and pages
+        come when they are touched or used.
+        """
         ...
 
     async def connect(self, peer: int, address: str, lane: Lane) -> Link:

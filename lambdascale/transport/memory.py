@@ -1,55 +1,35 @@
-"""Registered memory: a sealed memfd, mapped and touched. It has no name, so it cannot outlive its users.
+"""Registered memory: a sealed memfd, mapped. It has no name, so it cannot outlive its users.
 
-The mapping goes away with the last buffer that aliases it (an engine's tensors may outlive the
-transport); the descriptor goes away when the region is closed. `mmap.mmap` would keep a descriptor of
-its own for as long as anything aliases it, hence the direct call.
+The descriptor goes away when the region is closed, the mapping with the last buffer that aliases it.
+Memory that is touched has all its pages from the beginning; other memory is address space whose pages
+come with use and go with `release`. Holes can be punched although the size is sealed.
 """
 
 import asyncio
-import ctypes
 import fcntl
-import mmap
 import os
-import weakref
+from collections.abc import Callable
 from concurrent.futures import Executor
+from typing import TypeVar, TypeVarTuple
 
 import xxhash
 
 from lambdascale.errors import ConfigError
+from lambdascale.transport.pages import make_present, map_shared, punch_hole
 from lambdascale.transport.wire import check_range
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mmap.restype = ctypes.c_void_p
-_libc.mmap.argtypes = (
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-    ctypes.c_int,
-    ctypes.c_int,
-    ctypes.c_int,
-    ctypes.c_int64,
-)
-_libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
-_MAP_FAILED = ctypes.c_void_p(-1).value
-_PROTECTION = mmap.PROT_READ | mmap.PROT_WRITE
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
-def map_shared(descriptor: int, nbytes: int) -> memoryview:
-    """Map a memfd, every page present; unmapped when the last buffer over it is gone."""
-    flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
-    address = _libc.mmap(None, nbytes, _PROTECTION, flags, descriptor, 0)
-    if address == _MAP_FAILED:
-        number = ctypes.get_errno()
-        raise OSError(number, f"cannot map {nbytes} bytes: {os.strerror(number)}")
-    array = (ctypes.c_ubyte * nbytes).from_address(address)
-    weakref.finalize(array, _libc.munmap, address, nbytes).atexit = False
-    return memoryview(array).cast("B")
-
-
-def _create_memfd(key: int, nbytes: int) -> int:
+def _create_memfd(key: int, nbytes: int, touched: bool) -> int:
     descriptor = os.memfd_create(f"lambdascale-{key}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        os.posix_fallocate(descriptor, 0, nbytes)
+        if touched:
+            os.posix_fallocate(descriptor, 0, nbytes)
+        else:
+            os.ftruncate(descriptor, nbytes)
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
     except OSError:
         os.close(descriptor)
@@ -68,16 +48,16 @@ class MemoryRegion:
         self._pool = pool
 
     @classmethod
-    def allocate(cls, key: int, nbytes: int, pool: Executor) -> "MemoryRegion":
-        """Allocate and touch `nbytes` of zeros; blocks for about 0.2 s per GiB. Raises ConfigError."""
+    def allocate(
+        cls, key: int, nbytes: int, pool: Executor, touched: bool = True
+    ) -> "MemoryRegion":
+        """Allocate `nbytes` of zeros; blocks for about 0.2 s per GiB if touched. Raises ConfigError."""
         if nbytes < 1:
             raise ConfigError(f"region {key} has {nbytes} bytes; register at least one")
         try:
-            descriptor = _create_memfd(key, nbytes)
+            descriptor = _create_memfd(key, nbytes, touched)
         except OSError as error:
-            raise ConfigError(
-                f"cannot allocate {nbytes} bytes for region {key} ({error.strerror}); free memory"
-            ) from error
+            raise _no_memory(key, nbytes, error) from error
         try:
             return cls(key, descriptor, map_shared(descriptor, nbytes), pool)
         except OSError:
@@ -97,9 +77,21 @@ class MemoryRegion:
 
     async def checksum(self, offset: int, nbytes: int) -> int:
         """Return XXH3-64 of a range, computed on a thread of the transport."""
+        return await self._on_thread(xxhash.xxh3_64_intdigest, self.part(offset, nbytes))
+
+    async def touch(self, offset: int, nbytes: int) -> None:
         part = self.part(offset, nbytes)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, xxhash.xxh3_64_intdigest, part)
+        try:
+            await self._on_thread(make_present, self.descriptor, part, offset)
+        except OSError as error:
+            raise _no_memory(self.key, nbytes, error) from error
+
+    async def release(self, offset: int, nbytes: int) -> None:
+        check_range(f"region {self.key}", offset, nbytes, self.view.nbytes)
+        await self._on_thread(punch_hole, self.descriptor, offset, nbytes)
+
+    async def _on_thread(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
 
     def close(self) -> None:
         """Close the descriptor and let go of the mapping."""
@@ -128,3 +120,9 @@ class Window:
     def close(self) -> None:
         self._view = None
         os.close(self._descriptor)
+
+
+def _no_memory(key: int, nbytes: int, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"cannot allocate {nbytes} bytes for region {key} ({error.strerror}); free memory"
+    )

@@ -8,18 +8,15 @@ import asyncio
 import secrets
 import socket
 
-import numpy as np
-
 from lambdascale.errors import ConfigError
 from lambdascale.transport.base import Lane
+from lambdascale.transport.copying import copy
 from lambdascale.transport.incoming import Incoming
 from lambdascale.transport.memory import MemoryRegion, Window
 from lambdascale.transport.outgoing import LinkCallback, StreamLink
 from lambdascale.transport.pacing import Port
 from lambdascale.transport.stream import StreamTransport
 from lambdascale.transport.wire import Frame, Kind, Reply, Status, check_range
-
-COPY_BYTES = 1 << 19  # a step that stays in L2: 7–10 % faster than one long copy (Zen 5, 2 × 1 MiB)
 
 
 class ShmLink(StreamLink):
@@ -89,13 +86,6 @@ class ShmTransport(StreamTransport):
             sock.close()
             raise
         return sock
-
-
-def copy(into: memoryview, source: memoryview) -> None:
-    """Copy equally many bytes without the interpreter lock (slice assignment would hold it)."""
-    target, origin = np.frombuffer(into, np.uint8), np.frombuffer(source, np.uint8)
-    for start in range(0, target.nbytes, COPY_BYTES):
-        np.copyto(target[start : start + COPY_BYTES], origin[start : start + COPY_BYTES])
 
 
 def _make_socket() -> socket.socket:

@@ -69,7 +69,7 @@ class StreamTransport(ABC):
         self._door = asyncio.create_task(self._accept_forever(self._listener))
         return self
 
-    async def register(self, key: int, nbytes: int) -> MemoryRegion:
+    async def register(self, key: int, nbytes: int, touched: bool = True) -> MemoryRegion:
         check_unsigned("region key", key, 64)
         self._require_open()
         if key in self._reserved:
@@ -78,7 +78,7 @@ class StreamTransport(ABC):
         loop = asyncio.get_running_loop()
         try:
             region = await loop.run_in_executor(
-                self._pool, MemoryRegion.allocate, key, nbytes, self._pool
+                self._pool, MemoryRegion.allocate, key, nbytes, self._pool, touched
             )
         except LambdaScaleError:
             self._reserved.discard(key)
