@@ -17,7 +17,7 @@ from lambdascale.cluster.head import Head
 from lambdascale.cluster.links import Links
 from lambdascale.cluster.relay import Relay
 from lambdascale.cluster.reporter import Reporter
-from lambdascale.cluster.tags import IMAGE, INBOX, OUTBOX, Kind, tag, untag
+from lambdascale.cluster.tags import IMAGE, INBOX, KV, OUTBOX, Kind, tag, untag
 from lambdascale.control import messages as m
 from lambdascale.control.base import Channel
 from lambdascale.engine.base import Engine, Rows
@@ -90,8 +90,8 @@ class Agent:
             self._leaves.channel.send(m.Failed(self._node, type(error).__name__, str(error)))
 
     def _report(self) -> m.Report:
-        engine = self._leaves.engine
-        return m.Report(self._node, engine.steps, engine.overruns)
+        counts = self._leaves.engine.counts
+        return m.Report(self._node, counts.steps, counts.overruns)
 
     async def _obey(self) -> None:
         """Do what the controller says until it says Stop."""
@@ -133,9 +133,10 @@ class Agent:
         """Allocate, register and build everything; a source also loads and verifies its image."""
         transport, engine, limits = self._leaves.transport, self._leaves.engine, prepare.limits
         image = await transport.register(IMAGE, prepare.layout.nbytes)
-        await engine.prepare(prepare.layout, prepare.config, image, limits)
-        widths = engine.row_nbytes, engine.final_row_nbytes
-        slot = slot_nbytes(limits, prepare.layout.num_parts, *widths)
+        widths = await engine.prepare(prepare.layout, prepare.config, limits)
+        await engine.attach(image, 0, await transport.register(KV, engine.kv.nbytes))
+        row, final = widths.row_nbytes, widths.final_row_nbytes
+        slot = slot_nbytes(limits, prepare.layout.num_parts, row, final)
         inbox = await transport.register(INBOX, slot * prepare.max_lanes)
         outbox = await transport.register(OUTBOX, slot * prepare.max_lanes)
         blocks = BlockMap.of(prepare.layout, len(prepare.checksums))

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-IMAGE, INBOX, OUTBOX = 1, 2, 3  # region keys, the same on every agent
+IMAGE, INBOX, OUTBOX, KV = 1, 2, 3, 5  # region keys, the same on every agent
 MAX_VALUE = (1 << 24) - 1  # of a notice
 
 

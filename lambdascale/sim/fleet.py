@@ -9,11 +9,12 @@ import math
 from dataclasses import dataclass
 
 from lambdascale.cluster.agent import Agent, Leaves
-from lambdascale.cluster.tags import INBOX, OUTBOX
+from lambdascale.cluster.tags import INBOX, KV, OUTBOX
 from lambdascale.errors import ConfigError, LambdaScaleError
 from lambdascale.fleet.base import AgentSpec
 from lambdascale.sim.control import SimControl
 from lambdascale.sim.engine import SymbolicEngine
+from lambdascale.sim.kv_names import KvContents
 from lambdascale.sim.network import SimNetwork
 from lambdascale.sim.storage import SimStorage
 from lambdascale.sim.transport import SimTransport
@@ -24,7 +25,7 @@ class SimHost:
     """What simulated nodes have besides their link and device.
 
     Storage of `storage_bandwidth` bytes/s; images above `sized_above` bytes without memory (None: all
-    have memory); activation rows as wide as the real model's if `wide_rows`.
+    have memory; KV caches never have); activation rows as wide as the real model's if `wide_rows`.
     """
 
     storage_bandwidth: float = math.inf
@@ -41,6 +42,7 @@ class SimFleet:
         self._network = network
         self._control = control
         self._host = host or SimHost()
+        self._contents = KvContents()
         self._agents: dict[int, asyncio.Task[None]] = {}
         self._killed: dict[int, None] = {}
         self._ended: asyncio.Queue[int] = asyncio.Queue()
@@ -100,8 +102,13 @@ class SimFleet:
         host = self._host
         channel = await self._control.connect(spec.controller, spec.node)
         transport = SimTransport(
-            self._network, spec.node, spec.rate, host.sized_above, backed=(INBOX, OUTBOX)
+            self._network,
+            spec.node,
+            spec.rate,
+            host.sized_above,
+            backed=(INBOX, OUTBOX),
+            sized=(KV,),
         )
-        engine = SymbolicEngine(spec.floor, host.wide_rows)
+        engine = SymbolicEngine(spec.floor, host.wide_rows, self._contents)
         storage = SimStorage(host.storage_bandwidth)
         await Agent(spec.node, Leaves(channel, transport, engine, storage)).run()
