@@ -16,10 +16,11 @@ import xxhash
 from transformers import AutoModelForCausalLM, GenerationConfig, LogitsProcessor
 
 from lambdascale.cluster.batch import MicroBatch
-from lambdascale.engine.base import EngineLimits, Step
+from lambdascale.engine.base import Engine, EngineLimits, Step
 from lambdascale.engine.sampling import draw_key
 from lambdascale.engine.torch_engine import TorchEngine
 from lambdascale.model.packed import PackedModel
+from lambdascale.transport.base import Region
 from lambdascale.workload.request import Request, Sampling
 
 Stage = tuple[TorchEngine, int, int]  # runs parts [first, stop)
@@ -45,6 +46,14 @@ def load(region: Memory, packed: PackedModel, parts: range | None = None) -> Non
     region.bytes[low:high] = np.fromfile(packed.image, np.uint8, high - low, offset=low)
 
 
+async def ready(
+    engine: Engine, packed: PackedModel, region: Region, limits: EngineLimits, offset: int = 0
+) -> None:
+    """Prepare `engine` and attach it to the image in `region` and to a KV region of its own."""
+    await engine.prepare(packed.layout, packed.config, limits)
+    await engine.attach(region, offset, Memory(engine.kv.nbytes))
+
+
 @contextlib.asynccontextmanager
 async def pipeline(
     packed: PackedModel, cuts: Sequence[int], limits: EngineLimits
@@ -56,7 +65,7 @@ async def pipeline(
         for first, stop in itertools.pairwise(bounds):
             region, engine = Memory(packed.layout.nbytes), TorchEngine()
             stages.append((engine, first, stop))
-            await engine.prepare(packed.layout, packed.config, region, limits)
+            await ready(engine, packed, region, limits)
             load(region, packed, range(first, stop))
         yield stages
     finally:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_driver import Memory, load
+from engine_driver import Memory, load, ready
 from tiny import TinyModel
 
-from lambdascale.engine.base import Chunk, Engine, EngineLimits, Pick, Step
+from lambdascale.engine.base import Chunk, Engine, EngineLimits, Pick, Step, StepCounts
 from lambdascale.engine.device import DeviceModel
 from lambdascale.engine.torch_engine import TorchEngine
 from lambdascale.errors import ConfigError, ModelError
@@ -37,12 +37,12 @@ def with_engine(
     floor: DeviceModel | None = None,
     limits: EngineLimits = LIMITS,
 ) -> None:
-    """Run `body` with an engine prepared over an empty region."""
+    """Run `body` with an engine attached to an empty region."""
 
     async def main() -> None:
         engine, region = TorchEngine(floor=floor), Memory(packed.layout.nbytes)
         try:
-            await engine.prepare(packed.layout, packed.config, region, limits)
+            await ready(engine, packed, region, limits)
             await body(engine, region)
         finally:
             await engine.close()
@@ -62,7 +62,7 @@ async def greedy(engine: Engine, tokens: Sequence[int], start: int, count: int) 
     return found
 
 
-def test_bytes_that_arrive_after_prepare_are_in_the_model_without_attaching(
+def test_bytes_that_arrive_later_are_in_the_model_without_attaching_again(
     packed: PackedModel,
 ) -> None:
     async def body(engine: TorchEngine, region: Memory) -> None:
@@ -128,7 +128,7 @@ def test_a_step_beyond_what_was_prepared_is_refused_by_name(
     async def body(engine: TorchEngine, region: Memory) -> None:
         with pytest.raises(ConfigError, match=message):
             await engine.forward(step)
-        assert engine.steps == 0
+        assert engine.counts.steps == 0
 
     with_engine(packed, body)
 
@@ -142,16 +142,16 @@ def test_a_model_that_cannot_run_is_refused_by_name(packed: PackedModel) -> None
     )
 
     async def main() -> None:
-        engine, region = TorchEngine(), Memory(packed.layout.nbytes)
+        engine = TorchEngine()
         for text, message in (
             (narrow, "disagree on model.layers.0.mlp"),
             (other, "'gpt2' is not supported"),
             (stretched, "rope_type 'dynamic'"),
         ):
             with pytest.raises(ModelError, match=message):
-                await engine.prepare(packed.layout, text, region, LIMITS)
+                await engine.prepare(packed.layout, text, LIMITS)
         with pytest.raises(ConfigError, match="max_length is 257"):
-            await engine.prepare(packed.layout, packed.config, region, EngineLimits(1, 257))
+            await engine.prepare(packed.layout, packed.config, EngineLimits(1, 257))
         with pytest.raises(ModelError, match="prepare it first"):
             await engine.forward(Step(0, 1, [Chunk(0, 0, 1, False)], tokens=[1]))
         await engine.close()
@@ -181,11 +181,11 @@ def test_the_floor_is_slept_to_and_work_beyond_it_is_counted(packed: PackedModel
         started = time.perf_counter()
         await greedy(engine, [1], 0, 2)
         assert time.perf_counter() - started >= 4 * 0.2  # two steps, two samples
-        assert (engine.steps, engine.overruns) == (4, 0)
+        assert engine.counts == StepCounts(4, 0)
 
     async def fast(engine: TorchEngine, region: Memory) -> None:
         await greedy(engine, [1], 0, 2)
-        assert (engine.steps, engine.overruns) == (4, 4)
+        assert engine.counts == StepCounts(4, 4)
 
     with_engine(packed, slow, device(0.2))
     with_engine(packed, fast, device(0.0))
@@ -216,7 +216,7 @@ def test_memory_cannot_vanish_under_an_engine_and_is_free_once_it_is_closed(
         engine, region = TorchEngine(), Memory(packed.layout.nbytes)
         owner = mmap.mmap(-1, packed.layout.nbytes)
         region.view = memoryview(owner)
-        await engine.prepare(packed.layout, packed.config, region, LIMITS)
+        await ready(engine, packed, region, LIMITS)
         region.view.release()
         with pytest.raises(BufferError):
             owner.close()

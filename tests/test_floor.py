@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from engine_driver import Memory, load
+from engine_driver import Memory, load, ready
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tiny import TinyModel
@@ -102,13 +102,13 @@ def test_the_engine_keeps_the_pace_of_a_device_for_more_nodes_than_cores(packed)
         engine, region = TorchEngine(floor=device), Memory(packed.layout.nbytes)
         load(region, packed)
         try:
-            await engine.prepare(packed.layout, packed.config, region, EngineLimits(80, 32, 80))
+            await ready(engine, packed, region, EngineLimits(80, 32, 80))
             chunks = [Chunk(slot, 0, 1, True) for slot in range(80)]
             step = Step(0, packed.layout.num_parts, chunks, tokens=[1] * 80)
             started = asyncio.get_running_loop().time()
             rows = await engine.forward(step)
             await engine.sample(rows, [Pick(slot, 0, Sampling()) for slot in range(80)])
-            return asyncio.get_running_loop().time() - started, engine.overruns
+            return asyncio.get_running_loop().time() - started, engine.counts.overruns
         finally:
             await engine.close()
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambdascale.engine.base import Chunk, EngineLimits, Pick, Rows, Step
+from lambdascale.engine.base import Chunk, EngineLimits, Pick, Rows, RowWidths, Step, StepCounts
 from lambdascale.engine.device import DeviceModel
 from lambdascale.errors import ConfigError, ModelError
 from lambdascale.model.packed import PackedModel
@@ -74,6 +74,12 @@ class Pipeline:
         return tuple(output)
 
 
+async def ready(engine: SymbolicEngine, model: PackedModel, image: SimRegion) -> RowWidths:
+    widths = await engine.prepare(model.layout, model.config, LIMITS)
+    await engine.attach(image, 0, new_region(5, engine.kv.nbytes, 0))
+    return widths
+
+
 async def pipeline(
     cuts: Sequence[int] = (0, 3, PARTS), sized: int | None = None, model: PackedModel = MODEL
 ) -> Pipeline:
@@ -82,7 +88,7 @@ async def pipeline(
         image = new_region(1, model.layout.nbytes, sized)
         put_image(model.image, 0, image, 0, image.nbytes)
         engine = SymbolicEngine(DEVICE)
-        await engine.prepare(model.layout, model.config, image, LIMITS)
+        await ready(engine, model, image)
         stages.append(Stage(engine, image, first, stop))
     return Pipeline(stages, model)
 
@@ -252,7 +258,7 @@ def test_a_missing_block_makes_tokens_wrong_and_raises_nothing(sized: int | None
         image = new_region(1, layout.nbytes, sized)
         put_image(MODEL.image, 0, image, 0, layout.part_offsets[5] - 64)
         engine = SymbolicEngine(DEVICE)
-        run_now(engine.prepare(layout, MODEL.config, image, LIMITS))
+        run_now(ready(engine, MODEL, image))
         line.stages[1] = replace(line.stages[1], engine=engine, image=image)
 
     assert differs(disturb, sized)
@@ -392,8 +398,7 @@ def test_a_step_takes_the_time_of_the_device_and_calls_queue_in_order() -> None:
             times.append(loop.time())
 
         await asyncio.gather(*(step(slot) for slot in range(3)))
-        assert engine.steps == 3
-        assert engine.overruns == 0
+        assert engine.counts == StepCounts(3, 0)
         return times
 
     seconds = DEVICE.forward_s(MODEL.layout, 0, PARTS, 1)
@@ -404,7 +409,7 @@ def test_limits_are_kept_and_errors_name_the_value() -> None:
     async def main() -> None:
         engine = SymbolicEngine(DEVICE)
         with pytest.raises(ModelError, match="prepare"):
-            _ = engine.row_nbytes
+            _ = engine.kv
         line = await pipeline((0, PARTS))
         engine = line.stages[0].engine
         wrong = [
@@ -428,9 +433,9 @@ def test_wide_rows_are_as_long_as_those_of_the_real_model() -> None:
         image = new_region(1, model.layout.nbytes, 1 << 20)
         put_image(model.image, 0, image, 0, image.nbytes)
         engine = SymbolicEngine(DEVICE, wide_rows=True)
-        await engine.prepare(model.layout, model.config, image, LIMITS)
+        widths = await ready(engine, model, image)
         rows = await engine.forward(Step(0, 2, (Chunk(0, 0, 1, True),), tokens=[1]))
-        return engine.row_nbytes, engine.final_row_nbytes, rows.shape[1]
+        return widths.row_nbytes, widths.final_row_nbytes, rows.shape[1]
 
     assert run(main()) == (8192 * 2, 32000 * 2, 8192 * 2)
 

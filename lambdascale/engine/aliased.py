@@ -1,7 +1,8 @@
-"""A `transformers` model whose parameters are views of a packed image, built before its bytes arrive.
+"""A `transformers` model whose parameters are views of a packed image, built before there is one.
 
-The modules are made on the meta device, then every parameter becomes a zero-copy view of the image: a
-byte that lands in the region is in the model. Also the rotary tables, which no checkpoint carries.
+The modules are made on the meta device, the slow part. `alias` then turns every parameter into a zero-copy
+view of an image, in milliseconds: a byte that lands in the region is in the model. Also the rotary
+tables, which no checkpoint carries.
 """
 
 import json
@@ -23,6 +24,16 @@ _STATIC_ROPE = ("default", "linear", "llama3", "yarn")  # frequencies that no le
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """A parameter: attribute `name` of `module` is tensor `spec` of the image, or `empty` without one."""
+
+    module: nn.Module
+    name: str
+    spec: TensorSpec
+    empty: nn.Parameter
+
+
+@dataclass(frozen=True, slots=True)
 class AliasedModel:
     """The parts of a causal language model, in the order of execution; `cos`, `sin` per position."""
 
@@ -30,6 +41,7 @@ class AliasedModel:
     layers: tuple[nn.Module, ...]
     norm: nn.Module
     head: nn.Module
+    parameters: tuple[Placed, ...]
     cos: Tensor
     sin: Tensor
     dtype: torch.dtype
@@ -38,14 +50,23 @@ class AliasedModel:
     kv_heads: int
     head_dim: int
 
+    def alias(self, image: Tensor) -> None:
+        """Make every parameter a view of `image` (bytes)."""
+        for placed in self.parameters:
+            view = _view(image, placed.spec, self.dtype)
+            setattr(placed.module, placed.name, nn.Parameter(view, requires_grad=False))
 
-def build(
-    layout: ImageLayout, config_text: str, image: memoryview, max_length: int
-) -> AliasedModel:
-    """Build the model of `config_text` over `image`, with rotary tables for `max_length` positions.
+    def release(self) -> None:
+        """Let go of the image."""
+        for placed in self.parameters:
+            setattr(placed.module, placed.name, placed.empty)
 
-    Raises ModelError if the model is not supported or the image does not hold its parameters, and
-    ConfigError if `max_length` exceeds the model's context.
+
+def build(layout: ImageLayout, config_text: str, max_length: int) -> AliasedModel:
+    """Build the model of `config_text`, with rotary tables for `max_length` positions.
+
+    Raises ModelError if the model is not supported or an image of `layout` would not hold its
+    parameters, and ConfigError if `max_length` exceeds the model's context.
     """
     attention.register()
     context = ModelShape.from_config(json.loads(config_text)).context_length
@@ -53,14 +74,15 @@ def build(
         raise ConfigError(f"max_length is {max_length}; the context of this model is {context}")
     dtype = getattr(torch, layout.dtype)
     model = _skeleton(config_text, dtype)
-    _alias(model, layout, _bytes(image), dtype)
     config, decoder = model.config, model.model
+    parameters = _placed(model, layout)
     cos, sin = _rotary(decoder.rotary_emb, config, max_length, dtype)
     return AliasedModel(
         embedding=decoder.embed_tokens,
         layers=tuple(decoder.layers),
         norm=decoder.norm,
         head=model.lm_head,
+        parameters=parameters,
         cos=cos,
         sin=sin,
         dtype=dtype,
@@ -80,23 +102,28 @@ def _skeleton(config_text: str, dtype: torch.dtype) -> Any:
     return model.eval().requires_grad_(False)
 
 
-def _bytes(image: memoryview) -> Tensor:
-    """The image as a tensor; numpy keeps the buffer exported, so the region cannot vanish under it."""
-    return torch.from_numpy(np.frombuffer(image, dtype=np.uint8))
+def as_bytes(memory: memoryview) -> Tensor:
+    """The memory as a tensor; numpy keeps the buffer exported, so the region cannot vanish under it."""
+    return torch.from_numpy(np.frombuffer(memory, dtype=np.uint8))
 
 
-def _alias(model: Any, layout: ImageLayout, image: Tensor, dtype: torch.dtype) -> None:
-    state = {spec.name: _view(image, spec, dtype) for spec in layout.tensors}
+def _placed(model: Any, layout: ImageLayout) -> tuple[Placed, ...]:
+    specs = {spec.name: spec for spec in layout.tensors}
     if layout.tied:
-        state["lm_head.weight"] = state["model.embed_tokens.weight"]
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    held = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        specs["lm_head.weight"] = specs["model.embed_tokens.weight"]
+    tensors = model.state_dict(keep_vars=True)
+    expected = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    held = {name: spec.shape for name, spec in specs.items()}
     wrong = sorted(name for name, _ in expected.items() ^ held.items())
     if wrong:
         raise ModelError(
             f"image of {layout.model} and its config disagree on {wrong[0]}; pack the model again"
         )
-    model.load_state_dict(state, assign=True)
+    owners = {name: model.get_submodule(name.rpartition(".")[0]) for name in specs}
+    return tuple(
+        Placed(owners[name], name.rpartition(".")[2], spec, tensors[name])
+        for name, spec in specs.items()
+    )
 
 
 def _view(image: Tensor, spec: TensorSpec, dtype: torch.dtype) -> Tensor:

@@ -1,9 +1,9 @@
 """The engine: runs a contiguous range of a model's parts for a batch of chunks.
 
-Bodies: torch on CPU or CUDA (`engine.torch_engine`); the symbolic one lives in `sim`. `prepare` happens
-before any byte of the model arrives: tensors alias the image region, so arrival attaches nothing, and
-any range whose parts are runnable may be executed at any time. Rows are opaque bytes: what one engine
-returns is what the next stage's engine accepts.
+Bodies: torch on CPU or CUDA (`engine.torch_engine`); the symbolic one lives in `sim`. `prepare` builds
+the model ahead, without memory; `attach` gives it memory, before any byte of the model arrives: tensors
+alias the image region, so arrival costs nothing, and any range whose parts are runnable may be executed
+at any time. Rows are opaque bytes: what one engine returns is what the next stage's engine accepts.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from lambdascale.model.layout import ImageLayout
+from lambdascale.engine.kv import KvCache
+from lambdascale.errors import ConfigError
+from lambdascale.model.layout import ALIGNMENT, ImageLayout
 from lambdascale.transport.base import Region
 from lambdascale.workload.request import Sampling
 
@@ -22,7 +24,7 @@ Rows = npt.NDArray[np.uint8]  # [rows, bytes per row]
 
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
-    """What `prepare` allocates for: sequences, tokens per sequence, tokens per step."""
+    """What an engine has room for: sequences, tokens per sequence, tokens per step."""
 
     max_slots: int
     max_length: int
@@ -70,36 +72,57 @@ class Pick:
     sampling: Sampling
 
 
+@dataclass(frozen=True, slots=True)
+class RowWidths:
+    """Bytes of one row between stages, and after the last part: hidden if the head is tied, else logits."""
+
+    row_nbytes: int
+    final_row_nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepCounts:
+    """How many calls of `forward` and `sample` have been completed.
+
+    `overruns` of them took longer than the emulated device's floor (0 if none is imposed).
+    """
+
+    steps: int = 0
+    overruns: int = 0
+
+
 class Engine(Protocol):
-    """Executes parts of one model; calls are served one at a time, in the order they were made."""
+    """Executes parts of one model; calls are served one at a time, in the order they were made.
+
+    Several engines may take turns on the same regions. `forward` and `sample` raise ModelError while no
+    model is attached.
+    """
 
     @property
-    def row_nbytes(self) -> int:
-        """Bytes of one row between stages."""
-        ...
+    def counts(self) -> StepCounts: ...
 
     @property
-    def final_row_nbytes(self) -> int:
-        """Bytes of one row after the last part: hidden if the head is tied, else logits."""
+    def kv(self) -> KvCache:
+        """The KV cache of the prepared model; ModelError before `prepare`."""
         ...
 
-    @property
-    def steps(self) -> int:
-        """How many calls of `forward` and `sample` have been completed."""
-        ...
-
-    @property
-    def overruns(self) -> int:
-        """How many of them took longer than the emulated device's floor (0 if none is imposed)."""
-        ...
-
-    async def prepare(
-        self, layout: ImageLayout, config: str, image: Region, limits: EngineLimits
-    ) -> None:
-        """Build the model over `image` and allocate KV.
+    async def prepare(self, layout: ImageLayout, config: str, limits: EngineLimits) -> RowWidths:
+        """Build the model, without any memory for weights or KV: the slow part, to be done ahead.
 
         `config` is the Hugging Face configuration (config.json) as text.
         """
+        ...
+
+    async def attach(self, image: Region, offset: int, kv: Region) -> None:
+        """Alias the model to `layout.nbytes` bytes of `image` from `offset` on, its cache to `kv` from 0.
+
+        The cache is empty then and its bytes are zero; peers may write it once this has returned.
+        Raises ConfigError if a region is too small, `offset` is not aligned, or a model is attached.
+        """
+        ...
+
+    async def detach(self) -> None:
+        """Let go of both regions once the calls before are done; without a model it does nothing."""
         ...
 
     async def forward(self, step: Step) -> Rows:
@@ -111,3 +134,17 @@ class Engine(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+def check_regions(layout: ImageLayout, image: Region, offset: int, kv: Region, nbytes: int) -> None:
+    """Raise ConfigError unless the image fits at `offset` of `image` and `nbytes` of KV fit in `kv`."""
+    stop = offset + layout.nbytes
+    if offset < 0 or offset % ALIGNMENT or stop > image.nbytes:
+        raise ConfigError(
+            f"offset is {offset}; it must be a multiple of {ALIGNMENT} with {layout.nbytes} bytes for "
+            f"{layout.model} behind it in region {image.key} of {image.nbytes} bytes"
+        )
+    if nbytes > kv.nbytes:
+        raise ConfigError(
+            f"region {kv.key} has {kv.nbytes} bytes; the KV cache of {layout.model} needs {nbytes}"
+        )

@@ -4,7 +4,7 @@ Several sequences of different lengths share a step without padding. Their token
 in a single row of hidden states; one-token chunks (decode) form one batch over KV slots, longer chunks
 (prefill) stand alone. Everything here is computed once per step and shared by all layers.
 
-    K, V per layer   [slots, kv_heads, max_length, head_dim]
+    K, V per layer   [slots, kv_heads, max_length, head_dim], a view of the KV region
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lambdascale.engine.base import Chunk
+from lambdascale.engine.kv import KvLayout
 
 _MAX_HOLES = 0.5  # foreign slots per own slot that a contiguous slot range may contain
 
@@ -27,10 +28,14 @@ class RaggedCache:
     values: tuple[Tensor, ...]
 
     @classmethod
-    def allocate(cls, layers: int, shape: tuple[int, int, int, int], like: Tensor) -> "RaggedCache":
-        """Allocate zeroed pairs: masked cells enter the arithmetic too, so they must be finite."""
-        keys = tuple(like.new_zeros(shape) for _ in range(layers))
-        return cls(keys, tuple(like.new_zeros(shape) for _ in range(layers)))
+    def over(cls, memory: Tensor, layout: KvLayout, dtype: torch.dtype) -> "RaggedCache":
+        """Lay zeroed pairs over the bytes `memory`.
+
+        Masked cells enter the arithmetic too, so they must be finite.
+        """
+        size = layout.max_slots, layout.heads, layout.max_length, -1
+        planes = memory[: layout.nbytes].zero_().view(dtype).view(2 * layout.num_layers, *size)
+        return cls(tuple(planes[::2]), tuple(planes[1::2]))
 
 
 @dataclass(frozen=True, slots=True)

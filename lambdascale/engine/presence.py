@@ -1,14 +1,14 @@
 """Which KV entries exist: a cheap check that a step continues what its slot really holds.
 
 A sequence whose range of layers has grown, or whose slot was given to another one, has entries missing;
-running on would give wrong tokens silently, so the step is refused.
+running on would give wrong tokens silently, so the step is refused. Entries that a peer wrote count once
+they are adopted.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 
 from lambdascale.engine.base import Chunk, EngineLimits, Step
+from lambdascale.engine.kv import layers_among
 from lambdascale.errors import ConfigError, ModelError
 
 
@@ -21,9 +21,7 @@ class Presence:
 
     def check(self, step: Step) -> None:
         """Raise ConfigError if `step` exceeds what was prepared, ModelError if KV entries are missing."""
-        parts = len(self._present) + 2
-        if not 0 <= step.first < step.stop <= parts:
-            raise ConfigError(f"parts [{step.first}, {step.stop}) are not among the {parts} parts")
+        layers = self._layers(step.first, step.stop)
         if not 0 < step.num_tokens <= self._limits.max_step_tokens:
             limit = self._limits.max_step_tokens
             raise ConfigError(
@@ -34,15 +32,25 @@ class Presence:
         slots = [chunk.slot for chunk in step.chunks]
         if len(set(slots)) < len(slots):
             raise ConfigError(f"slots {slots} repeat; give a step one chunk per slot")
-        self._check_present(step)
+        for chunk in step.chunks:
+            if chunk.start > 0:
+                self._check_held(chunk.slot, layers, chunk.start, chunk.start)
 
     def commit(self, step: Step) -> None:
         """Record that `step` ran."""
-        held = self._present[_layers(step)]
+        held = self._present[self._layers(step.first, step.stop)]
         for chunk in step.chunks:
             if chunk.start == 0 and held[:, chunk.slot].any():
                 self._present[:, chunk.slot] = 0  # a new sequence: what other layers hold is stale
             held[:, chunk.slot] = chunk.start + chunk.length
+
+    def check_exposed(self, slot: int, first: int, stop: int, length: int) -> None:
+        """Raise ModelError unless `slot` holds at least `length` tokens in all layers of these parts."""
+        self._check_held(slot, self._layers(first, stop), length, self._limits.max_length)
+
+    def adopt(self, slot: int, first: int, stop: int, length: int) -> None:
+        """Record that `slot` was given `length` tokens in the layers of parts [first, stop)."""
+        self._present[self._layers(first, stop), slot] = length
 
     def _check_chunk(self, chunk: Chunk) -> None:
         limits = self._limits
@@ -56,18 +64,14 @@ class Presence:
                 f"sequence would have {end} tokens; max_length is {limits.max_length}"
             )
 
-    def _check_present(self, step: Step) -> None:
-        held = self._present[_layers(step)]
-        chunks: Sequence[Chunk] = [chunk for chunk in step.chunks if chunk.start > 0]
-        for chunk in chunks:
-            wrong = held[:, chunk.slot][held[:, chunk.slot] != chunk.start]
-            if len(wrong):
-                raise ModelError(
-                    f"slot {chunk.slot} holds {wrong[0]} tokens where {chunk.start} are needed;"
-                    " start the sequence again at 0"
-                )
+    def _check_held(self, slot: int, layers: slice, least: int, most: int) -> None:
+        held = self._present[layers, slot]
+        wrong = held[(held < least) | (held > most)]
+        if len(wrong):
+            raise ModelError(
+                f"slot {slot} holds {wrong[0]} tokens where {least} are needed;"
+                " start the sequence again at 0"
+            )
 
-
-def _layers(step: Step) -> slice:
-    """The layers of a step, counted from 0, out of its parts (part 1 is layer 0)."""
-    return slice(max(step.first, 1) - 1, max(step.stop - 1, 0))
+    def _layers(self, first: int, stop: int) -> slice:
+        return layers_among(first, stop, len(self._present))

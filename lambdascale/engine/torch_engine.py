@@ -13,9 +13,18 @@ from typing import TypeVar
 
 import torch
 
-from lambdascale.engine.base import EngineLimits, Pick, Rows, Step
+from lambdascale.engine.base import (
+    EngineLimits,
+    Pick,
+    Rows,
+    RowWidths,
+    Step,
+    StepCounts,
+    check_regions,
+)
 from lambdascale.engine.device import DeviceModel
 from lambdascale.engine.runner import Runner
+from lambdascale.engine.torch_kv import TorchKv
 from lambdascale.errors import ConfigError, ModelError
 from lambdascale.model.layout import ImageLayout
 from lambdascale.transport.base import Region
@@ -36,49 +45,49 @@ class TorchEngine:
         self._closed = False
         self._steps = 0
         self._overruns = 0
-        self._layout: ImageLayout | None = None
         self._runner: Runner | None = None
         self._thread = ThreadPoolExecutor(1, "engine", torch.set_num_threads, (1,))
 
     @property
-    def row_nbytes(self) -> int:
-        return self._prepared().row_nbytes
+    def counts(self) -> StepCounts:
+        return StepCounts(self._steps, self._overruns)
 
     @property
-    def final_row_nbytes(self) -> int:
-        return self._prepared().final_row_nbytes
+    def kv(self) -> TorchKv:
+        return TorchKv(self._prepared(), self._thread)
 
-    @property
-    def steps(self) -> int:
-        return self._steps
+    async def prepare(self, layout: ImageLayout, config: str, limits: EngineLimits) -> RowWidths:
+        """Build the modules; ModelError for a model it cannot run, ConfigError for impossible limits."""
+        self._runner = runner = await self._compute(lambda: Runner(layout, config, limits))
+        return runner.widths
 
-    @property
-    def overruns(self) -> int:
-        """How many calls of `forward` or `sample` took longer than the floor."""
-        return self._overruns
+    async def attach(self, image: Region, offset: int, kv: Region) -> None:
+        """Point the parameters at the image and zero the KV cache; the image's bytes may come later."""
+        runner, layout = self._prepared(), self._prepared().layout
+        check_regions(layout, image, offset, kv, runner.kv.nbytes)
+        weights, cache = image.view[offset : offset + layout.nbytes], kv.view
+        await self._compute(lambda: runner.attach(weights, cache))
 
-    async def prepare(
-        self, layout: ImageLayout, config: str, image: Region, limits: EngineLimits
-    ) -> None:
-        """Alias the model to `image` and allocate KV; the bytes of the image may arrive later.
-
-        Raises ModelError for a model it cannot run, ConfigError for impossible limits.
-        """
-        self._runner = await self._compute(lambda: Runner(layout, config, image.view, limits))
-        self._layout = layout
+    async def detach(self) -> None:
+        """Let go of both regions once the calls before are done."""
+        if self._runner is not None:
+            await self._compute(self._runner.detach)
 
     async def forward(self, step: Step) -> Rows:
         """Run `step`; ConfigError if it exceeds the limits, ModelError if KV entries are missing."""
-        runner, floor_s = self._prepared(), self._forward_s(step)
+        runner = self._prepared()
+        part = step.first, step.stop, step.num_tokens
+        floor_s = self._floor.forward_s(runner.layout, *part) if self._floor else 0.0
         return await self._compute(lambda: self._paced(floor_s, lambda: runner.forward(step)))
 
     async def sample(self, rows: Rows, picks: Sequence[Pick]) -> list[int]:
         """Choose one token per final row."""
-        runner, floor_s = self._prepared(), self._sample_s(len(picks))
+        runner = self._prepared()
+        floor_s = self._floor.sample_s(runner.layout, len(picks)) if self._floor else 0.0
         return await self._compute(lambda: self._paced(floor_s, lambda: runner.sample(rows, picks)))
 
     async def close(self) -> None:
-        """Finish what was called, let go of the image and end the compute thread; again is harmless."""
+        """Finish what was called, let go of all memory and end the compute thread; again is harmless."""
         if not self._closed:
             self._closed = True
             await self._compute(self._release)
@@ -99,20 +108,12 @@ class TorchEngine:
             self._overruns += 1
         return result
 
-    def _forward_s(self, step: Step) -> float:
-        if self._floor is None or self._layout is None:
-            return 0.0
-        return self._floor.forward_s(self._layout, step.first, step.stop, step.num_tokens)
-
-    def _sample_s(self, num_rows: int) -> float:
-        if self._floor is None or self._layout is None:
-            return 0.0
-        return self._floor.sample_s(self._layout, num_rows)
-
     def _prepared(self) -> Runner:
         if self._runner is None:
             raise ModelError("the engine has no model; prepare it first")
         return self._runner
 
     def _release(self) -> None:
-        self._runner = None
+        if self._runner is not None:
+            self._runner.detach()
+            self._runner = None

@@ -24,7 +24,7 @@ from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
 from transformers.utils.logging import disable_progress_bar
 
 from lambdascale.cluster.batch import MicroBatch
-from lambdascale.cluster.tags import IMAGE
+from lambdascale.cluster.tags import IMAGE, KV
 from lambdascale.engine.base import Chunk, EngineLimits, Pick, Step
 from lambdascale.engine.torch_engine import TorchEngine
 from lambdascale.model.catalogue import load_packed
@@ -128,7 +128,8 @@ async def _engine(packed: PackedModel) -> AsyncIterator[TorchEngine]:
     try:
         image = await transport.register(IMAGE, packed.layout.nbytes)
         await storage.load(packed.image, 0, image, 0, packed.layout.nbytes)
-        await engine.prepare(packed.layout, packed.config, image, LIMITS)
+        await engine.prepare(packed.layout, packed.config, LIMITS)
+        await engine.attach(image, 0, await transport.register(KV, engine.kv.nbytes))
         yield engine
     finally:
         await engine.close()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lambdascale.cluster.tags import IMAGE
+from lambdascale.cluster.tags import IMAGE, KV
 from lambdascale.engine.base import Chunk, Engine, EngineLimits, Pick, Step
 from lambdascale.engine.device import DeviceModel
 from lambdascale.engine.torch_engine import TorchEngine
@@ -97,7 +97,8 @@ async def _measure(packed: PackedModel, max_slots: int) -> tuple[Point, Point]:
         image = await transport.register(IMAGE, layout.nbytes)
         await storage.load(packed.image, 0, image, 0, layout.nbytes)
         limits = EngineLimits(max_slots, length, max(length, max_slots))
-        await engine.prepare(layout, packed.config, image, limits)
+        await engine.prepare(layout, packed.config, limits)
+        await engine.attach(image, 0, await transport.register(KV, engine.kv.nbytes))
         decode = [Chunk(slot, 0, 1, True) for slot in range(max_slots)]
         decode_s = await _fastest(engine, layout.num_parts, decode)
         prefill_s = await _fastest(engine, layout.num_parts, [Chunk(0, 0, length, True)])

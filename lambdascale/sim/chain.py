@@ -13,49 +13,37 @@ import numpy as np
 import numpy.typing as npt
 
 from lambdascale.engine.base import Chunk, EngineLimits, Pick, Rows, Step
+from lambdascale.engine.kv import layers_among
 from lambdascale.errors import ConfigError
-from lambdascale.model.layout import DTYPE_BYTES, ImageLayout
-from lambdascale.model.shape import ModelShape
 from lambdascale.sim.kv import SymbolicCache
+from lambdascale.sim.kv_names import KvNames
 from lambdascale.sim.mixing import ODD, U64, fold, join, name
+from lambdascale.sim.prepared import STATE_NBYTES, Prepared
 from lambdascale.sim.weights import Weights
 from lambdascale.transport.base import Region
 
-STATE_NBYTES = 8
 Ints = npt.NDArray[np.int64]
 _KEY, _DRAW = 1, 2  # what a name is for
 
 
 class HashChain:
-    """A model over an image region, with KV entries for `limits`."""
+    """A model at byte `offset` of an image region, with KV entries whose names go to a KV region."""
 
-    def __init__(
-        self,
-        layout: ImageLayout,
-        shape: ModelShape,
-        image: Region,
-        limits: EngineLimits,
-        wide_rows: bool,
-    ) -> None:
-        width = DTYPE_BYTES[layout.dtype] if wide_rows else 0
-        self.layout = layout
-        self.row_nbytes = max(STATE_NBYTES, width * shape.hidden)
-        final = shape.hidden if layout.tied else shape.vocab
-        self.final_row_nbytes = max(STATE_NBYTES, width * final)
-        self.cache = SymbolicCache(layout.num_layers, limits)
-        self._limits = limits
-        self._vocab = shape.vocab
-        self._weights = Weights(layout, image)
-        keys = [name(_KEY, layer) for layer in range(layout.num_layers)]
+    def __init__(self, model: Prepared, image: Region, offset: int, names: KvNames) -> None:
+        self.layout = model.layout
+        self.cache = SymbolicCache(model.layout.num_layers, model.limits)
+        self._names = names
+        self._limits = model.limits
+        self._widths = model.widths
+        self._vocab = model.vocab
+        self._weights = Weights(model.layout, image, offset)
+        keys = [name(_KEY, layer) for layer in range(model.layout.num_layers)]
         self._keys = np.array(keys, np.uint64)
 
     def check(self, step: Step) -> None:
         """Raise ConfigError if `step` exceeds what was prepared."""
         limits, slots = self._limits, [chunk.slot for chunk in step.chunks]
-        if not 0 <= step.first < step.stop <= self.layout.num_parts:
-            raise ConfigError(
-                f"parts [{step.first}, {step.stop}) are not among the {self.layout.num_parts} parts"
-            )
+        layers_among(step.first, step.stop, self.layout.num_layers)
         if not 0 < step.num_tokens <= limits.max_step_tokens:
             raise ConfigError(
                 f"step has {step.num_tokens} tokens; give 1 to {limits.max_step_tokens}"
@@ -75,21 +63,22 @@ class HashChain:
             tokens = np.array(step.tokens, np.int64).astype(np.uint64)
             state = join(join(tokens, positions), self._weights.of(0))
         else:
-            state = _states(step.rows, self.row_nbytes)
-        layers = slice(max(step.first, 1) - 1, min(step.stop - 1, self.layout.num_layers))
+            state = _states(step.rows, self._widths.row_nbytes)
+        layers = layers_among(step.first, step.stop, self.layout.num_layers)
         if layers.stop > layers.start:
             state = self._layers(layers, step.chunks, positions, state)
         if step.stop < self.layout.num_parts:
-            return _rows(state, self.row_nbytes)
+            return _rows(state, self._widths.row_nbytes)
         ends = np.cumsum([chunk.length for chunk in step.chunks])
         final = join(
             state[ends[[c.emit for c in step.chunks]] - 1],
             self._weights.of(self.layout.num_parts - 1),
         )
-        return _rows(final, self.final_row_nbytes)
+        return _rows(final, self._widths.final_row_nbytes)
 
     def _layers(self, layers: slice, chunks: Sequence[Chunk], positions: U64, state: U64) -> U64:
         ends = np.cumsum([chunk.length for chunk in chunks])
+        self._settle(layers, [c.slot for c in chunks], [c.start for c in chunks])
         seen = self.cache.seek(layers, chunks)
         entries = np.empty((len(seen), len(state)), np.uint64)
         for i, layer in enumerate(range(layers.start, layers.stop)):
@@ -104,9 +93,24 @@ class HashChain:
         self.cache.commit(layers, chunks, entries, seen)
         return state
 
+    def expose(self, slot: int, layers: slice, length: int) -> None:
+        """Name the entries of positions [0, length) in the KV region."""
+        self._settle(layers, [slot], [length])
+        for layer in range(layers.start, layers.stop):
+            self._names.write(layer, slot, self.cache.entries(layer, slot, length))
+
+    def adopt(self, slot: int, layers: slice, length: int) -> None:
+        """Take the entries of positions [0, length) from the KV region, as far as they are there."""
+        found = [self._names.read(i, slot, length) for i in range(layers.start, layers.stop)]
+        self.cache.adopt(layers, slot, np.array(found, np.uint64).T)
+
+    def _settle(self, layers: slice, slots: Sequence[int], starts: Sequence[int]) -> None:
+        for layer, slot in self._names.settle(layers, slots, starts):
+            self.cache.lose(layer, slot)
+
     def sample(self, rows: Rows, picks: Sequence[Pick]) -> list[int]:
         """Return one token per row; greedy unless a temperature is given."""
-        states = _states(rows, self.final_row_nbytes)
+        states = _states(rows, self._widths.final_row_nbytes)
         if len(states) != len(picks):
             raise ConfigError(f"{len(states)} rows cannot be sampled by {len(picks)} picks")
         if self.layout.tied:

@@ -23,16 +23,20 @@ def put_image(image: Path, image_offset: int, region: Region, offset: int, nbyte
     check_range(region, offset, nbytes)
     if image_offset < 0:
         raise ConfigError(f"image offset is {image_offset}; it must be at least 0")
-    if isinstance(region, SizedRegion):
-        extents = whole(offset, nbytes, content_name(image), image_offset)
-        region.put(offset, nbytes, extents)
-    elif image.is_file():
+    if not isinstance(region, SizedRegion) and image.is_file():
         _read(image, image_offset, region.view[offset : offset + nbytes])
     else:
-        for low in range(0, nbytes, _PIECE):
-            size = min(_PIECE, nbytes - low)
-            made = _made_up(image, image_offset + low, size)
-            region.view[offset + low : offset + low + size] = made
+        put_content(content_name(image), image_offset, region, offset, nbytes)
+
+
+def put_content(content: int, start: int, region: Region, offset: int, nbytes: int) -> None:
+    """Make a range of `region` contain bytes [start, start + nbytes) of a made-up content."""
+    if isinstance(region, SizedRegion):
+        region.put(offset, nbytes, whole(offset, nbytes, content, start))
+        return
+    for low in range(0, nbytes, _PIECE):
+        size = min(_PIECE, nbytes - low)
+        region.view[offset + low : offset + low + size] = _made_up(content, start + low, size)
 
 
 def content_name(image: Path) -> int:
@@ -51,9 +55,9 @@ def _read(image: Path, image_offset: int, target: memoryview) -> None:
             done += count
 
 
-def _made_up(image: Path, start: int, nbytes: int) -> memoryview:
-    """Bytes [start, start + nbytes) of a file that does not exist: word i is H(path, i)."""
+def _made_up(content: int, start: int, nbytes: int) -> memoryview:
+    """Bytes [start, start + nbytes) of something that does not exist: word i is H(its name, i)."""
     first, last = start // _WORD, -(-(start + nbytes) // _WORD)
-    words = mix(np.arange(first, last, dtype=np.uint64) + np.uint64(content_name(image)))
+    words = mix(np.arange(first, last, dtype=np.uint64) + np.uint64(content))
     skipped = start - first * _WORD
     return words.view(np.uint8).data[skipped : skipped + nbytes]

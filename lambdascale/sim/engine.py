@@ -8,16 +8,25 @@ entries raise nothing, they change the tokens.
 """
 
 import asyncio
-import json
 from collections.abc import Sequence
 
-from lambdascale.engine.base import EngineLimits, Pick, Rows, Step
+from lambdascale.engine.base import (
+    EngineLimits,
+    Pick,
+    Rows,
+    RowWidths,
+    Step,
+    StepCounts,
+    check_regions,
+)
 from lambdascale.engine.device import DeviceModel
-from lambdascale.errors import ModelError
+from lambdascale.errors import ConfigError, ModelError
 from lambdascale.model.layout import ImageLayout
-from lambdascale.model.shape import ModelShape
 from lambdascale.sim.chain import HashChain
 from lambdascale.sim.kv import SymbolicCache
+from lambdascale.sim.kv_names import KvContents, KvNames
+from lambdascale.sim.prepared import Prepared
+from lambdascale.sim.symbolic_kv import SymbolicKv
 from lambdascale.transport.base import Region
 
 
@@ -25,67 +34,83 @@ class SymbolicEngine:
     """Implements `engine.base.Engine`, waiting on the clock of the running loop as `device` would.
 
     Rows are 8 bytes, or with `wide_rows` as long as the real model's, so that they take as long to send.
+    Engines that exchange KV entries share their `contents`.
     """
 
-    def __init__(self, device: DeviceModel, wide_rows: bool = False) -> None:
+    def __init__(
+        self, device: DeviceModel, wide_rows: bool = False, contents: KvContents | None = None
+    ) -> None:
         self._device = device
         self._wide_rows = wide_rows
-        self._model: HashChain | None = None
+        self._contents = contents or KvContents()
+        self._model: Prepared | None = None
+        self._chain: HashChain | None = None
         self._turn = asyncio.Lock()
         self._steps = 0
 
     @property
-    def row_nbytes(self) -> int:
-        return self._prepared().row_nbytes
+    def counts(self) -> StepCounts:
+        """Virtual devices are never late."""
+        return StepCounts(self._steps)
 
     @property
-    def final_row_nbytes(self) -> int:
-        return self._prepared().final_row_nbytes
-
-    @property
-    def steps(self) -> int:
-        return self._steps
-
-    @property
-    def overruns(self) -> int:
-        """Always 0: virtual devices are never late."""
-        return 0
+    def kv(self) -> SymbolicKv:
+        return SymbolicKv(self._prepared().kv, self._attached, self._turn)
 
     @property
     def cache(self) -> SymbolicCache:
-        """The KV cache, for tests that damage it."""
-        return self._prepared().cache
+        """The KV entries, for tests that damage them."""
+        return self._attached().cache
 
-    async def prepare(
-        self, layout: ImageLayout, config: str, image: Region, limits: EngineLimits
-    ) -> None:
-        """Stand ready over `image`; ModelError for a model that the real engine could not run."""
-        shape = ModelShape.from_config(json.loads(config))
-        self._model = HashChain(layout, shape, image, limits, self._wide_rows)
+    async def prepare(self, layout: ImageLayout, config: str, limits: EngineLimits) -> RowWidths:
+        """Read the sizes; ModelError for a model that the real engine could not run."""
+        self._model = Prepared.of(layout, config, limits, self._wide_rows)
+        self._chain = None
+        return self._model.widths
+
+    async def attach(self, image: Region, offset: int, kv: Region) -> None:
+        """Stand ready over `image`, with no KV entries and no names in `kv`."""
+        model = self._prepared()
+        check_regions(model.layout, image, offset, kv, model.kv.nbytes)
+        async with self._turn:
+            if self._chain is not None:
+                raise ConfigError(f"{model.layout.model} is attached already; detach it first")
+            names = KvNames(model.kv, kv, self._contents)
+            self._chain = HashChain(model, image, offset, names)
+
+    async def detach(self) -> None:
+        async with self._turn:
+            self._chain = None
 
     async def forward(self, step: Step) -> Rows:
         """Run `step`; ConfigError if it exceeds the limits of `prepare`."""
-        model = self._prepared()
-        model.check(step)
         async with self._turn:
-            rows = model.forward(step)
-            seconds = self._device.forward_s(model.layout, step.first, step.stop, step.num_tokens)
+            chain = self._attached()
+            chain.check(step)
+            rows = chain.forward(step)
+            seconds = self._device.forward_s(chain.layout, step.first, step.stop, step.num_tokens)
             await asyncio.sleep(seconds)
             self._steps += 1
         return rows
 
     async def sample(self, rows: Rows, picks: Sequence[Pick]) -> list[int]:
-        model = self._prepared()
         async with self._turn:
-            tokens = model.sample(rows, picks)
-            await asyncio.sleep(self._device.sample_s(model.layout, len(picks)))
+            chain = self._attached()
+            tokens = chain.sample(rows, picks)
+            await asyncio.sleep(self._device.sample_s(chain.layout, len(picks)))
             self._steps += 1
         return tokens
 
     async def close(self) -> None:
-        self._model = None
+        self._model = self._chain = None
 
-    def _prepared(self) -> HashChain:
+    def _prepared(self) -> Prepared:
         if self._model is None:
             raise ModelError("the engine has no model; prepare it first")
         return self._model
+
+    def _attached(self) -> HashChain:
+        self._prepared()
+        if self._chain is None:
+            raise ModelError("the engine has no model in memory; attach it first")
+        return self._chain

@@ -8,12 +8,12 @@ import asyncio
 from dataclasses import dataclass
 
 from lambdascale.cluster.agent import Agent, Leaves
-from lambdascale.cluster.tags import INBOX, OUTBOX
+from lambdascale.cluster.tags import INBOX, KV, OUTBOX
 from lambdascale.errors import ConfigError, LambdaScaleError
 from lambdascale.fleet.base import AgentSpec
 from lambdascale.sim.control import SimControl
 from lambdascale.sim.engine import SymbolicEngine
-from lambdascale.sim.kv import KvContents
+from lambdascale.sim.kv_names import KvContents
 from lambdascale.sim.network import SimNetwork
 from lambdascale.sim.storage import SimStorage
 from lambdascale.sim.transport import SimTransport
@@ -23,8 +23,8 @@ from lambdascale.sim.transport import SimTransport
 class SimHost:
     """What simulated nodes have besides their rates and device.
 
-    Regions above `sized_above` bytes without memory (None: all have memory); activation rows as wide as
-    the real model's if `wide_rows`.
+    Regions above `sized_above` bytes without memory (None: all have memory; KV caches never have);
+    activation rows as wide as the real model's if `wide_rows`.
     """
 
     sized_above: int | None = None
@@ -100,7 +100,12 @@ class SimFleet:
         host = self._host
         channel = await self._control.connect(spec.controller, spec.node)
         transport = SimTransport(
-            self._network, spec.node, spec.rate, host.sized_above, backed=(INBOX, OUTBOX)
+            self._network,
+            spec.node,
+            spec.rate,
+            host.sized_above,
+            backed=(INBOX, OUTBOX),
+            sized=(KV,),
         )
         device, storage = spec.floor, SimStorage(spec.ssd_rate, spec.pcie_rate)
 

@@ -54,6 +54,21 @@ class SymbolicCache:
             return self._names[[chunk.start for chunk in chunks]]
         return np.concatenate([self._names[c.start : c.start + c.length] for c in chunks])
 
+    def entries(self, layer: int, slot: int, length: int) -> U64:
+        """Return a copy of the entries of positions [0, length)."""
+        return self._slot(slot)[:length, layer].copy()
+
+    def adopt(self, layers: slice, slot: int, entries: U64) -> None:
+        """Hold `entries` [positions, layers] from position 0 on and nothing behind them."""
+        if layers.stop > layers.start:
+            self._slot(slot)[: len(entries), layers] = entries
+            self._rewind(layers, slot, len(entries))
+
+    def lose(self, layer: int, slot: int) -> None:
+        """Lose all entries of a layer, as if something else had been written over them."""
+        self._slot(slot)[:, layer] = 0
+        self._sums[layer, slot] = 0
+
     def drop(self, layer: int, slot: int, position: int) -> None:
         """Lose one entry, as a transfer of KV might."""
         self._slot(slot)[position, layer] = 0

@@ -31,7 +31,8 @@ async def _generate_all(
     put_image(model.image, 0, image, 0, image.nbytes)
     longest = max((len(r.prompt) + r.max_tokens for r in requests), default=1)
     engine = SymbolicEngine(_INSTANT)
-    await engine.prepare(model.layout, model.config, image, EngineLimits(1, longest, longest))
+    await engine.prepare(model.layout, model.config, EngineLimits(1, longest, longest))
+    await engine.attach(image, 0, new_region(1, engine.kv.nbytes, sized_above=0))
     return {request.id: await _generate(engine, model, request) for request in requests}
 
 

@@ -118,6 +118,14 @@ def fingerprint(region: Region, offset: int, nbytes: int) -> int:
     return xxhash.xxh3_64_intdigest(region.view[offset : offset + nbytes])
 
 
+def clear(region: Region, offset: int, nbytes: int) -> None:
+    """Make a range of `region` contain nothing: bytes are zero."""
+    if isinstance(region, SizedRegion):
+        region.put(offset, nbytes, [])
+    else:
+        region.view[offset : offset + nbytes] = bytes(nbytes)
+
+
 def copy(source: Region, offset: int, nbytes: int, target: Region, target_offset: int) -> None:
     """Make a range of `target` contain what a range of `source` contains."""
     if not isinstance(target, SizedRegion):

@@ -95,7 +95,8 @@ class SimTransport:
     """One node on `network`, with a link of `rate` bytes/s in each direction.
 
     Regions of more than `sized_above` bytes hold no memory, only the names of their contents, except
-    those whose keys are in `backed`; None backs all with bytes. Ends that exchange blocks must agree.
+    those whose keys are in `backed`; None backs all with bytes, except those in `sized`, which never
+    have memory. Ends that exchange blocks must agree.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class SimTransport:
         rate: float = math.inf,
         sized_above: int | None = None,
         backed: Collection[int] = (),
+        sized: Collection[int] = (),
         secret: bytes = b"",
     ) -> None:
         self.node = node
@@ -112,6 +114,7 @@ class SimTransport:
         self.nic = Nic(rate, network.occupancy_s)
         self._sized_above = sized_above
         self._backed = frozenset(backed)
+        self._sized = frozenset(sized)
         self._secret = secret
         self._regions: dict[int, SimRegion] = {}
         self._outgoing: dict[SimLink, None] = {}
@@ -129,6 +132,8 @@ class SimTransport:
                 f"region {key} of {nbytes} bytes is impossible; give at least one byte"
             )
         sized_above = None if key in self._backed else self._sized_above
+        if key in self._sized:
+            sized_above = 0
         self._regions[key] = new_region(key, nbytes, sized_above)
         return self._regions[key]
 

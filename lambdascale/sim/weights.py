@@ -9,15 +9,16 @@ from lambdascale.transport.base import Region
 
 
 class Weights:
-    """Names of the parts of `layout` in `image`.
+    """Names of the parts of `layout` in `image`, where it begins at `start`.
 
     Bytes are hashed anew every time, since anyone may write them; a sized region counts its changes,
     so there the names are kept until one happens.
     """
 
-    def __init__(self, layout: ImageLayout, image: Region) -> None:
+    def __init__(self, layout: ImageLayout, image: Region, start: int) -> None:
         self._layout = layout
         self._image = image
+        self._start = start
         self._version = -1
         self._kept: dict[int, np.uint64] = {}
 
@@ -33,5 +34,6 @@ class Weights:
         return self._kept[part]
 
     def _hash(self, part: int) -> np.uint64:
-        offset, nbytes = self._layout.part_offsets[part], self._layout.part_nbytes(part)
+        offset = self._start + self._layout.part_offsets[part]
+        nbytes = self._layout.part_nbytes(part)
         return np.uint64(name(part, fingerprint(self._image, offset, nbytes)))
