@@ -3,7 +3,7 @@
 import doctest
 import math
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
@@ -216,6 +216,64 @@ def test_prediction_on_a_flat_line_of_random_arrivals_stays_near_the_mean(seed: 
     needed = [desired(CONCURRENCY, served_at_once(float(t), arrivals)) for t in range(10, 60)]
     assert max(wanted) <= 2 * max(needed), "a trend is believed for at most a doubling"
     assert sum(wanted) <= 1.25 * sum(needed)
+
+
+@dataclass
+class Run:
+    """What a policy made of a load: seconds waited in all, the most instances and instance-seconds."""
+
+    waited_s: float = 0.0
+    peak: int = 0
+    used_s: float = 0.0
+
+
+def play(policy: ScalingPolicy, arrivals: list[float], seconds: float, scale_out_s: float) -> Run:
+    """Serve `arrivals` in virtual time, 8 slots per instance, 3 s per request, a decision every 50 ms."""
+    run, tick, service_s, slots = Run(), 0.05, 3.0, 8
+    ready_at: list[float] = []  # one entry per instance
+    ends: list[float] = []
+    queue = 0
+    for now in (n * tick for n in range(int(seconds / tick))):
+        queue += sum(now - tick < a <= now for a in arrivals)
+        ends = [end for end in ends if end > now]
+        num_ready = sum(ready <= now for ready in ready_at)
+        entering = min(queue, max(0, num_ready * slots - len(ends)))
+        ends += [now + service_s] * entering
+        queue -= entering
+        num_idle = num_ready - math.ceil(len(ends) / slots)
+        seen = Observation(
+            now=now,
+            num_waiting=queue,
+            num_serving=len(ends),
+            num_instances=len(ready_at),
+            num_ready=num_ready,
+            slots_per_instance=slots,
+            idle_for_s=(math.inf,) * max(0, num_idle),
+            arrivals=tuple(a for a in arrivals if a <= now),
+            scale_out_s=scale_out_s,
+            service_s=service_s,
+        )
+        wanted = desired(policy, seen)
+        ready_at = sorted(ready_at)[:wanted]
+        ready_at += [now + scale_out_s] * (wanted - len(ready_at))
+        run.waited_s += queue * tick
+        run.used_s += len(ready_at) * tick
+        run.peak = max(run.peak, len(ready_at))
+    return run
+
+
+@pytest.mark.parametrize("scale_out_s", [1.0, 2.0, 6.0])
+@pytest.mark.parametrize("shape", ["step", "ramp"])
+def test_prediction_in_a_closed_loop_waits_less_and_does_not_run_away(
+    shape: str, scale_out_s: float
+):
+    ramp, step = [math.sqrt(n) for n in range(1, 900)], [n / 15 for n in range(450)]
+    load = ramp if shape == "ramp" else step
+    ahead = play(PREDICTIVE, load, 30, scale_out_s)
+    behind = play(CONCURRENCY, load, 30, scale_out_s)
+    assert ahead.waited_s <= 0.85 * behind.waited_s
+    assert ahead.peak <= 1.35 * behind.peak
+    assert ahead.used_s <= 1.15 * behind.used_s
 
 
 def test_prediction_adds_the_backlog_that_a_slow_scale_out_will_meet():
