@@ -1,20 +1,16 @@
-"""How many instances are wanted: the authors' numbers, bounds, hysteresis, and foresight on a ramp."""
+"""How many instances are wanted: the authors' numbers, bounds, hysteresis, when to look again."""
 
-import doctest
 import math
-import random
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambdascale.cluster import forecast
 from lambdascale.cluster.autoscaler import RULES, Observation, desired, history_s, recheck_s
 from lambdascale.errors import ConfigError
 from lambdascale.policy import POLICIES, ScalingPolicy
 
-CONCURRENCY = ScalingPolicy()
 AUTHORS = ScalingPolicy("authors", poll_s=1.0, concurrent=False)
 PREDICTIVE = ScalingPolicy("predictive")
 EMPTY = Observation(0.0, num_waiting=0, num_serving=0, num_instances=0, num_ready=0)
@@ -164,79 +160,6 @@ def test_prediction_never_wants_less_than_concurrency(policy, seen):
     assert desired(ahead, seen) >= desired(now_s, seen)
 
 
-def served_at_once(now: float, arrivals: list[float], service_s: float = 3.0) -> Observation:
-    """The model as it is if every request gets a slot when it arrives and there is room enough."""
-    past = tuple(a for a in arrivals if a <= now)
-    serving = sum(a > now - service_s for a in past)
-    return replace(
-        EMPTY,
-        now=now,
-        num_serving=serving,
-        num_instances=99,
-        num_ready=99,
-        idle_for_s=(math.inf,) * (99 - serving),
-        arrivals=past,
-        scale_out_s=1.0,
-        service_s=service_s,
-    )
-
-
-def test_prediction_scales_before_concurrency_on_a_ramp():
-    ramp = [math.sqrt(2 * n / 2.0) for n in range(1, 900)]  # rate 2·t per second
-
-    def reaches(policy: ScalingPolicy, wanted: int) -> float:
-        times = (t / 10 for t in range(300))
-        return next(t for t in times if desired(policy, served_at_once(t, ramp)) >= wanted)
-
-    for wanted in (20, 40, 60, 80):
-        lead_s = reaches(CONCURRENCY, wanted) - reaches(PREDICTIVE, wanted)
-        assert lead_s >= 0.7, (
-            "most of the second of a scale-out; the guard against chance costs the rest"
-        )
-    late = served_at_once(20.0, ramp)
-    due = desired(CONCURRENCY, served_at_once(21.0, ramp))
-    assert desired(PREDICTIVE, late) <= 1.3 * due, "the ramp goes on; it is not exaggerated"
-
-
-@pytest.mark.parametrize("rate", [1.0, 4.0, 20.0])
-def test_prediction_wants_no_more_than_concurrency_on_a_flat_line(rate: float):
-    flat = [n / rate for n in range(int(60 * rate))]
-    for t in range(20, 50):
-        seen = served_at_once(t + 0.01, flat)
-        assert desired(PREDICTIVE, seen) <= desired(CONCURRENCY, seen) + 1
-
-
-@given(st.integers(0, 2**32), st.sampled_from([1.0, 4.0, 20.0]))
-def test_prediction_on_a_flat_line_of_random_arrivals_stays_near_the_mean(seed: int, rate: float):
-    draw = random.Random(seed)
-    arrivals = [0.0]
-    while arrivals[-1] < 60:
-        arrivals.append(arrivals[-1] + draw.expovariate(rate))
-    wanted = [desired(PREDICTIVE, served_at_once(float(t), arrivals)) for t in range(10, 60)]
-    needed = [desired(CONCURRENCY, served_at_once(float(t), arrivals)) for t in range(10, 60)]
-    assert max(wanted) <= 2 * max(needed), "a trend is believed for at most a doubling"
-    assert sum(wanted) <= 1.25 * sum(needed)
-
-
-def test_prediction_adds_the_backlog_that_a_slow_scale_out_will_meet():
-    arrivals = tuple(n / 4 for n in range(1, 41))
-    cold = replace(EMPTY, now=10.0, num_waiting=4, arrivals=arrivals, scale_out_s=5.0)
-    fast = replace(cold, scale_out_s=0.5)
-    slots = ScalingPolicy("predictive", target=1.0)
-    assert desired(slots, cold) == 4 + 4 + 20, "steady demand, waiting now, arriving meanwhile"
-    assert desired(slots, fast) == 4 + 4 + 2
-
-
-def test_prediction_forgets_a_burst_after_its_window():
-    burst = tuple(1 + n / 100 for n in range(100))
-    seen = replace(EMPTY, arrivals=burst, service_s=3.0, num_instances=1, num_ready=1)
-    seen = replace(seen, idle_for_s=(1.0,))
-    wanted = [desired(PREDICTIVE, replace(seen, now=float(t))) for t in (3, 4, 5)]
-    assert wanted[0] > 0
-    assert wanted[-1] == 0
-    assert recheck_s(PREDICTIVE, replace(seen, now=3.0)) == pytest.approx(1.0)
-
-
 def test_an_event_driven_autoscaler_knows_when_to_look_again():
     policy = ScalingPolicy(idle_s=15.0)
     seen = replace(EMPTY, num_instances=3, num_ready=3, idle_for_s=(4.0, 20.0, 9.0))
@@ -285,9 +208,3 @@ def test_a_policy_that_cannot_work_is_refused_with_the_remedy(change, why: str):
 def test_an_observation_that_cannot_be_is_refused(change, why: str):
     with pytest.raises(ConfigError, match=why):
         replace(EMPTY, **change)
-
-
-def test_the_examples_in_the_docstrings_are_true():
-    found = doctest.testmod(forecast)
-    assert found.attempted > 0
-    assert found.failed == 0

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lambdascale.cluster import shares
@@ -141,6 +141,7 @@ def test_with_more_models_than_nodes_each_is_served_within_its_turn(
     assert max(worst.values()) <= turns * (QUANTUM_S + load_s) + load_s
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.sampled_from([1, 1, 2, 4]), min_size=2, max_size=6), st.integers(4, 6))
 def test_models_of_several_nodes_are_served_in_turn_too(sizes: list[int], total: int) -> None:
     weights = {f"model {i}": size for i, size in enumerate(sizes)}

@@ -113,9 +113,9 @@ def _predictive(policy: ScalingPolicy, seen: Observation) -> int:
     ahead_s = seen.scale_out_s + policy.poll_s
     window = window_s(ahead_s, seen.service_s)
     rates = forecast_rate(seen.arrivals, seen.now, window, ahead_s)
-    num_slots = seen.num_ready * seen.slots_per_instance
-    waiting, serving = seen.num_waiting, seen.num_serving
-    coming = forecast_demand(rates, ahead_s, seen.service_s, waiting, serving, num_slots)
+    slots = (count * seen.slots_per_instance for count in (seen.num_instances, seen.num_ready))
+    here = seen.num_waiting, seen.num_serving
+    coming = forecast_demand(rates, ahead_s, seen.service_s, *here, *slots)
     needed = _instances_for(max(seen.demand, coming), policy, seen)
     return _settled(policy, seen, needed)
 

@@ -47,12 +47,16 @@ def forecast_demand(
     num_waiting: int,
     num_serving: int,
     num_slots: int,
+    num_ready: int,
 ) -> float:
-    """Return the slots wanted in `ahead_s` seconds; `num_slots` are those of the ready instances.
+    """Return the slots wanted in `ahead_s` seconds.
 
-    >>> forecast_demand((2.0, 2.0), 1.0, 3.0, num_waiting=4, num_serving=0, num_slots=0)
+    `num_slots` are those of all instances, as those that load now will be ready then; `num_ready` of them
+    are ready now.
+
+    >>> forecast_demand((2.0, 2.0), 1.0, 3.0, num_waiting=4, num_serving=0, num_slots=0, num_ready=0)
     12.0
     """
     meanwhile, then = rates
-    taken = max(0, num_slots - num_serving) + num_slots * ahead_s / service_s
+    taken = max(0, num_slots - num_serving) + num_ready * ahead_s / service_s
     return then * service_s + max(0.0, num_waiting + meanwhile * ahead_s - taken)
