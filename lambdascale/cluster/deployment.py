@@ -50,7 +50,7 @@ class Deployment:
     model: str
     image: ImageSource
     limits: EngineLimits
-    policy: ScalingPolicy = ScalingPolicy()
+    policy: ScalingPolicy = field(default_factory=ScalingPolicy)
     initial: Mapping[int, Tier] = field(default_factory=dict)
     nodes_per_instance: int = 1
 

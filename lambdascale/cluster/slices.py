@@ -1,4 +1,4 @@
-"""How a model lies on the nodes of one instance: contiguous parts each, and the blocks they touch (paper.md c.9).
+"""How a model lies on the nodes of one instance: contiguous parts and the blocks they touch (paper.md c.9).
 
 Decisions are taken over *instances*, each named by its first node; this is where they become nodes. With
 one node per instance nothing changes.

@@ -205,7 +205,7 @@ class Adopt(Base, frozen=True):
 
 
 class SendKv(Base, frozen=True):
-    """Write the first `length` KV entries of `slot`, parts [first, stop), to `peer`; the slot is then free."""
+    """Write the first `length` KV entries of `slot`, parts [first, stop), to `peer`; then it is free."""
 
     peer: int
     slot: int

@@ -24,7 +24,7 @@ from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
 from transformers.utils.logging import disable_progress_bar
 
 from lambdascale.cluster.batch import MicroBatch
-from lambdascale.cluster.tags import IMAGE, KV
+from lambdascale.cluster.tags import GPU, KV
 from lambdascale.engine.base import Chunk, EngineLimits, Pick, Step
 from lambdascale.engine.torch_engine import TorchEngine
 from lambdascale.model.catalogue import load_packed
@@ -126,7 +126,7 @@ async def _engine(packed: PackedModel) -> AsyncIterator[TorchEngine]:
     transport = await open_transport("shm", 0, secrets.token_bytes(16), float("inf"))
     engine, storage = TorchEngine(), FileStorage()
     try:
-        image = await transport.register(IMAGE, packed.layout.nbytes)
+        image = await transport.register(GPU, packed.layout.nbytes)
         await storage.load(packed.image, 0, image, 0, packed.layout.nbytes)
         await engine.prepare(packed.layout, packed.config, LIMITS)
         await engine.attach(image, 0, await transport.register(KV, engine.kv.nbytes))

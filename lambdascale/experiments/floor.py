@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lambdascale.cluster.tags import IMAGE, KV
+from lambdascale.cluster.tags import GPU, KV
 from lambdascale.engine.base import Chunk, Engine, EngineLimits, Pick, Step
 from lambdascale.engine.device import DeviceModel
 from lambdascale.engine.torch_engine import TorchEngine
@@ -94,7 +94,7 @@ async def _measure(packed: PackedModel, max_slots: int) -> tuple[Point, Point]:
     engine, storage = TorchEngine(), FileStorage()
     try:
         layout, length = packed.layout, min(PREFILL_TOKENS, packed.shape.context_length)
-        image = await transport.register(IMAGE, layout.nbytes)
+        image = await transport.register(GPU, layout.nbytes)
         await storage.load(packed.image, 0, image, 0, layout.nbytes)
         limits = EngineLimits(max_slots, length, max(length, max_slots))
         await engine.prepare(layout, packed.config, limits)

@@ -1,4 +1,4 @@
-"""Who goes on with the requests of a dissolved pipeline, and how: the mode switch as a decision (paper.md c.8).
+"""Who goes on with the requests of a dissolved pipeline, and how: the mode switch decided (paper.md c.8).
 
 A member that has become complete can *adopt* a request: the request keeps its KV slot, the member has the
 entries of its own parts already, and the others write theirs next to them. Where recomputing is sooner the
