@@ -108,15 +108,23 @@ def load_model(spec: RunSpec) -> PackedModel:
     many blocks or needs more memory than this machine has."""
     packed = load_packed(spec.model, spec.dtype)
     check_blocks(spec, packed.layout)
-    scale, memory = spec.scale, _memory_nbytes()
-    need = scale.num_nodes * node_nbytes(spec, packed)
+    scale = spec.scale
+    check_memory(
+        scale.num_nodes * node_nbytes(spec, packed),
+        f"{scale.num_nodes} nodes of {spec.model} with {scale.max_slots} sequences of "
+        f"{_max_length(spec, packed.shape)} tokens each",
+        "lower nodes, slots or max_length",
+    )
+    return packed
+
+
+def check_memory(need: int, what: str, remedy: str) -> None:
+    """Raise ConfigError if `what` needs more bytes than this machine has."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if need > memory:
         raise ConfigError(
-            f"{scale.num_nodes} nodes of {spec.model} with {scale.max_slots} sequences of "
-            f"{_max_length(spec, packed.shape)} tokens each need {need // MIB} MiB, but this machine has "
-            f"{memory // MIB} MiB; lower nodes, slots or max_length"
+            f"{what} need {need // MIB} MiB, but this machine has {memory // MIB} MiB; {remedy}"
         )
-    return packed
 
 
 def node_nbytes(spec: RunSpec, packed: PackedModel) -> int:
@@ -131,10 +139,6 @@ def node_nbytes(spec: RunSpec, packed: PackedModel) -> int:
 
 def _max_length(spec: RunSpec, shape: ModelShape) -> int:
     return min(spec.scale.max_length, shape.context_length)
-
-
-def _memory_nbytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def load_inputs(
