@@ -132,10 +132,11 @@ class Balance:
         return fair_shares(self._wants, self._cluster.num_nodes, held, quantum_s)
 
     def _held(self, model: str, service: Service) -> Held:
+        at = now()
         return Held(
             service.num_instances,
-            now() - self._holding_since.get(model, now()),
-            now() - self._waiting_since.get(model, now()),
+            at - self._holding_since.get(model, at),
+            at - self._waiting_since.get(model, at),
             service.deployment.nodes_per_instance,
         )
 
