@@ -78,6 +78,8 @@ class Expansion:
         """Choose among the free instances that have room for the model, or hold it."""
         stock = self._stock
         gpu, host, ssd = (stock.holders(model, tier) for tier in Tier)
+        if not gpu and not host:
+            gpu = stock.loading(model)  # what it gets it can send on at once
         free = [
             i for i in stock.free_instances(model) if i in gpu or stock.has_room(i, Tier.GPU, model)
         ]

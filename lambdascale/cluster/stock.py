@@ -77,6 +77,13 @@ class Stock:
         instances = sorted({slices.instance(node) for node in nodes})
         return tuple(i for i in instances if nodes.issuperset(slices.nodes(i)))
 
+    def loading(self, model: str) -> tuple[int, ...]:
+        """The assigned instances on whose GPUs the model is not complete yet."""
+        slices = self.slices[model]
+        mine = (i for i in range(0, len(self._assigned), slices.num_nodes))
+        complete = self.holders(model, Tier.GPU)
+        return tuple(i for i in mine if self._assigned[i] == model and i not in complete)
+
     def pin(self, instance: int, tier: Tier, model: str) -> None:
         """Keep a copy while it is a source."""
         for node in self.slices[model].nodes(instance):
