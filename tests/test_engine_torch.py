@@ -209,20 +209,27 @@ def test_the_event_loop_runs_while_a_step_does_and_a_cancelled_caller_harms_noth
     with_engine(packed, body, DeviceModel(bandwidth=1e15, flops=1e18, launch_s=0.15))
 
 
-def test_memory_cannot_vanish_under_an_engine_and_is_free_once_it_is_closed(
-    packed: PackedModel,
+@pytest.mark.parametrize("end", ["detach", "close"])
+def test_memory_cannot_vanish_under_an_engine_and_is_free_once_it_lets_go(
+    packed: PackedModel, end: str
 ) -> None:
     async def main() -> None:
-        engine, region = TorchEngine(), Memory(packed.layout.nbytes)
-        owner = mmap.mmap(-1, packed.layout.nbytes)
-        region.view = memoryview(owner)
-        await ready(engine, packed, region, LIMITS)
-        region.view.release()
-        with pytest.raises(BufferError):
+        engine = TorchEngine()
+        await engine.prepare(packed.layout, packed.config, LIMITS)
+        owners = [mmap.mmap(-1, nbytes) for nbytes in (packed.layout.nbytes, engine.kv.nbytes)]
+        regions = [Memory(1), Memory(1)]
+        for region, owner in zip(regions, owners, strict=True):
+            region.nbytes, region.view = len(owner), memoryview(owner)
+        await engine.attach(regions[0], 0, regions[1])
+        for region, owner in zip(regions, owners, strict=True):
+            region.view.release()
+            with pytest.raises(BufferError):
+                owner.close()
+        rows = await engine.forward(Step(0, 3, [Chunk(0, 0, 1, False)], tokens=[0]))
+        await (engine.detach() if end == "detach" else engine.close())
+        for owner in owners:
             owner.close()
-        rows = await engine.forward(Step(0, 1, [Chunk(0, 0, 1, False)], tokens=[0]))
         await engine.close()
-        owner.close()
         await engine.close()
         assert not rows.any()  # rows are the caller's, not a view of the image
 
