@@ -236,6 +236,24 @@ def test_memory_cannot_vanish_under_an_engine_and_is_free_once_it_lets_go(
     asyncio.run(main())
 
 
+def test_what_the_kv_region_held_before_does_not_matter(packed: PackedModel) -> None:
+    async def tokens(old: int) -> list[int]:
+        engine, region = TorchEngine(), Memory(packed.layout.nbytes)
+        load(region, packed)
+        await engine.prepare(packed.layout, packed.config, LIMITS)
+        kv = Memory(engine.kv.nbytes)
+        kv.bytes[:] = old  # not a number, if all bits are set
+        await engine.attach(region, 0, kv)
+        await greedy(engine, list(range(9)), 0, 1)
+        chunks = [Chunk(0, 9, 1, True), Chunk(1, 0, 1, True), Chunk(3, 0, 1, True)]
+        rows = await engine.forward(Step(0, ALL, chunks, tokens=[1, 2, 3]))
+        found = await engine.sample(rows, [Pick(i, 0, GREEDY) for i in range(3)])
+        await engine.close()
+        return found
+
+    assert asyncio.run(tokens(0xFF)) == asyncio.run(tokens(0))
+
+
 @pytest.mark.parametrize("device", ["cuda", "tpu"])
 def test_an_unknown_device_is_refused(device: str) -> None:
     with pytest.raises(ConfigError, match=device):
