@@ -106,6 +106,7 @@ class Service:
         self.growths[growth.number] = growth
         self._growth_of.update(dict.fromkeys(growth.plan.members, growth))
         self._reshape(growth)
+        self.dispatch()  # hot members serve at once
 
     def cover(self, coverage: m.Coverage) -> None:
         """Blocks have arrived on a member's GPU."""
@@ -206,6 +207,7 @@ class Service:
         for served in draining[:count]:
             served.draining = False
             self.router.undrain(served.record.pipeline)
+        self.dispatch()
         return len(draining[:count])
 
     def _leaving(self, served: Served) -> bool:

@@ -162,7 +162,9 @@ class Stock:
         self._record(model, node, tier, resident=True)
         if tier is Tier.HOST and (node, model) in self._demoting:
             self._demoting.remove((node, model))
-            self.residency.unpin(node, Tier.GPU, model, now())
+            above = self.residency.copy(node, Tier.GPU, model)
+            if above is not None:  # this was no use of it: its keep-alive is over already
+                self.residency.unpin(node, Tier.GPU, model, above.used_s)
         return True
 
     def expire(self) -> None:
