@@ -77,7 +77,7 @@ def load(image, *ranges, nbytes=NBYTES, **settings):
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_it_conforms_on_the_wall_clock(check: Check, tmp_path: Path):
     def opener(ssd_rate: float, pcie_rate: float) -> Storage:
-        return FileStorage(2, 64 << 10, ssd_rate, pcie_rate)
+        return FileStorage(2, 64 << 10, ssd_rate, pcie_rate, copy_nbytes=7000)
 
     asyncio.run(check(opener, tmp_path))
 
