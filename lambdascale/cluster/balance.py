@@ -35,12 +35,11 @@ class Balance:
         stock: Stock,
         members: Members,
         log: RunLog,
-        ids: Iterator[int],
     ) -> None:
         self._cluster = cluster
         self._services = services
         self._stock = stock
-        self._expansion = Expansion(system, cluster, stock, members, log, ids)
+        self._expansion = Expansion(system, cluster, stock, members, log)
         self._changed = asyncio.Event()
         self._wants = dict.fromkeys(services, 0)
         self._polls: dict[str, float] = {}  # when a polled model is looked at next

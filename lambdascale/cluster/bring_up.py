@@ -8,6 +8,7 @@ from lambdascale.cluster.records import RunLog
 from lambdascale.cluster.service import Service
 from lambdascale.cluster.stock import Stock
 from lambdascale.control import messages as m
+from lambdascale.errors import ConfigError
 from lambdascale.storage.tiers import Tier
 
 PREPARE_S = 180.0
@@ -42,12 +43,15 @@ async def _prepare(cluster: ClusterSpec, services: Mapping[str, Service], member
 
 
 async def _fill(services: Mapping[str, Service], stock: Stock, members: Members) -> None:
-    """Load what lies in memory from the start; every image that fits is on every SSD."""
+    """Load what lies in memory from the start."""
     missing: set[tuple[int, Tier, str]] = set()
     for service in services.values():
-        stock.on_disk(service.model)
         for node, tier in sorted(service.deployment.initial.items()):
-            stock.make_room(node, tier, service.model)
+            if not stock.make_room(node, tier, service.model):
+                raise ConfigError(
+                    f"the initial copies of {service.model} and others do not fit into the "
+                    f"{tier.name} tier of node {node}; give it more bytes"
+                )
             blocks = tuple(range(service.deployment.image.blocks.num_blocks))
             for position, member in enumerate(stock.slices[service.model].nodes(node)):
                 own = tuple(b for b in blocks if b in stock.slices[service.model].blocks[position])

@@ -5,14 +5,13 @@ something has changed. It is on no data path: no block, activation or next token
 """
 
 import asyncio
-import itertools
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from lambdascale.clock import deadline
 from lambdascale.cluster.balance import Balance
 from lambdascale.cluster.bring_up import bring_up
-from lambdascale.cluster.deployment import ClusterSpec, Deployment, check
+from lambdascale.cluster.deployment import ClusterSpec, Deployment, check, check_requests, model_of
 from lambdascale.cluster.members import Members
 from lambdascale.cluster.records import (
     BlockRecord,
@@ -26,7 +25,7 @@ from lambdascale.cluster.stock import Stock
 from lambdascale.cluster.switching import Switching
 from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
-from lambdascale.errors import ConfigError, OverloadedError
+from lambdascale.errors import OverloadedError
 from lambdascale.multicast.schedule import Transfer
 from lambdascale.pipeline.switch import Method
 from lambdascale.storage.tiers import KeepAlive, Tier
@@ -57,14 +56,15 @@ class Controller:
             d.model: Service(d, system.max_queue, self.stock, switching, members.send, log)
             for d in deployments
         }
-        self._ids = itertools.count()
-        self._balance = Balance(system, cluster, self.services, self.stock, members, log, self._ids)
+        self._balance = Balance(system, cluster, self.services, self.stock, members, log)
         self._pending = 0
+        self._given_up: set[int] = set()  # cancelled requests that have not been taken in
         self._over = asyncio.Event()
 
     async def run(self, requests: Sequence[Request]) -> None:
-        """Bring up the agents, serve every request, dismiss the agents."""
+        """Bring up the agents, serve every request, dismiss the agents; raises ConfigError at once."""
         log = self._log
+        check_requests([service.deployment for service in self.services.values()], requests)
         log.restart()
         async with deadline(self._cluster.timeout_s, "the whole run"):
             await bring_up(self._cluster, self.services, self.stock, self._members, log)
@@ -78,16 +78,20 @@ class Controller:
         self._log.restart()
         self._log.phase("started")
         self._pending = len(requests)
+        self.stock.begin()
         self._balance.begin()
+        self._changed()
         await _until(self._over, self._arrive(requests), self._react(), self._balance.run())
 
     async def _arrive(self, requests: Sequence[Request]) -> None:
         """Let requests in when their time comes (open loop); refused ones try again when they are told to."""
         async with asyncio.TaskGroup() as retries:
             for request in sorted(requests, key=lambda r: r.arrival_s):
-                await asyncio.sleep(request.arrival_s - self._log.since())
-                if (wait_s := self._admitted(request)) is not None:
-                    retries.create_task(self._retry(request, wait_s))
+                if (wait_s := request.arrival_s - self._log.since()) > 0:
+                    await asyncio.sleep(wait_s)  # those of one moment are decided upon together
+                if (again_s := self._admitted(request)) is not None:
+                    retries.create_task(self._retry(request, again_s))
+        self._changed()
 
     async def _retry(self, request: Request, wait_s: float) -> None:
         while True:
@@ -98,9 +102,10 @@ class Controller:
             wait_s = refused_s
 
     def _admitted(self, request: Request) -> float | None:
-        """Submit; None if it was taken in, else seconds to wait before trying again."""
+        """Submit; None if it was taken in or given up, else seconds to wait before trying again."""
         try:
-            self.submit(request)
+            if request.id not in self._given_up:
+                self.submit(request)
         except OverloadedError as error:
             wait_s = error.retry_after_s
             model = self._service(request).model
@@ -115,16 +120,13 @@ class Controller:
         self._balance.wake()
 
     def cancel(self, request: Request) -> None:
-        """Give up a request; its KV slot is free at the next step boundary."""
+        """Give up a request, even one that has not come yet; its slot is free at the next step boundary."""
+        self._given_up.add(request.id)
         self._service(request).cancel(request.id)
         self._changed()
 
     def _service(self, request: Request) -> Service:
-        name = request.model or next(iter(self.services))
-        if name not in self.services:
-            known = ", ".join(self.services)
-            raise ConfigError(f"model {name!r} is not deployed; deployed are: {known}")
-        return self.services[name]
+        return self.services[model_of(request, self.services)]
 
     async def _react(self) -> None:
         while True:

@@ -63,7 +63,8 @@ class ModelCopy:
         self.region = region
         self.base = base
         self.parts = parts
-        self._layout = image.layout
+        blocks = [b for part in parts for b in image.blocks.part_blocks[part]]
+        self._own = range(min(blocks), max(blocks) + 1)
         self._checksums = image.checksums
         self._blocks = image.blocks
         self._links = links
@@ -77,13 +78,13 @@ class ModelCopy:
 
     @property
     def range(self) -> tuple[int, int]:
-        """The bytes of the region that these parts take."""
-        offsets = self._layout.part_offsets
-        return self.base + offsets[self.parts.start], self.base + offsets[self.parts.stop]
+        """The bytes of the region that the blocks of these parts take."""
+        offsets = self._blocks.offsets
+        return self.base + offsets[self._own.start], self.base + offsets[self._own.stop]
 
     def is_block(self, block: int, offset: int) -> bool:
         """Would `block` of this copy lie at `offset` of the region?"""
-        return block < len(self._checksums) and self.span(block)[0] == offset
+        return block in self._own and self.span(block)[0] == offset
 
     async def present(self, block: int) -> None:
         """Wait until `block` is here and verified."""

@@ -1,15 +1,17 @@
 """What a cluster is and what is deployed on it, as the controller is told."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from lambdascale.cluster.slices import Slices
 from lambdascale.engine.base import EngineLimits
 from lambdascale.engine.device import DeviceModel
 from lambdascale.errors import ConfigError
 from lambdascale.model.image import ImageSource
 from lambdascale.policy import ScalingPolicy
 from lambdascale.storage.tiers import Capacity, Tier
+from lambdascale.workload.request import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,7 @@ class ClusterSpec:
 
     With `preconnect`, links between all nodes are opened before time counts. `link_rate` (bytes/s),
     `latency_s` and `device` are what predictions of times go by, if known.
+    `nodes_per_host` consecutive nodes share a host: blocks come to it once and go on over its own links.
     """
 
     num_nodes: int
@@ -27,12 +30,19 @@ class ClusterSpec:
     link_rate: float = math.inf
     latency_s: float = 0.0
     device: DeviceModel | None = None
+    nodes_per_host: int = 1
 
     def __post_init__(self) -> None:
         if self.num_nodes < 1:
             raise ConfigError(f"nodes is {self.num_nodes}; a cluster needs at least 1")
+        if self.nodes_per_host < 1:
+            raise ConfigError(f"nodes_per_host is {self.nodes_per_host}; it must be at least 1")
         if not self.timeout_s > 0:
             raise ConfigError(f"timeout_s is {self.timeout_s}; it must be positive")
+
+    def host_of(self, node: int) -> int:
+        """Return the host of a node: consecutive nodes share one."""
+        return node // self.nodes_per_host
 
     @property
     def nodes(self) -> range:
@@ -74,18 +84,50 @@ def check(cluster: ClusterSpec, deployments: tuple[Deployment, ...]) -> None:
 
 def _check_fit(cluster: ClusterSpec, deployment: Deployment) -> None:
     model, span = deployment.model, deployment.nodes_per_instance
-    need = -(-deployment.image.layout.nbytes // span)
+    if span > cluster.num_nodes:
+        raise ConfigError(
+            f"{model} spans {span} nodes, but nodes is {cluster.num_nodes}; give the cluster more"
+        )
+    slices = Slices.of(deployment.image.layout, deployment.image.blocks, span)
+    need = max(slices.span(at, deployment.image.blocks)[1] for at in range(span))
     if need > cluster.capacity.gpu:
         raise ConfigError(
             f"{model} needs {need} bytes on each of {span} GPUs, but gpu capacity is "
             f"{cluster.capacity.gpu}; give the GPUs more or let it span more nodes"
         )
-    if span > cluster.num_nodes:
-        raise ConfigError(
-            f"{model} spans {span} nodes, but nodes is {cluster.num_nodes}; give the cluster more"
-        )
-    for node in deployment.initial:
-        if node not in cluster.nodes:
+    starts = range(0, cluster.num_nodes - span + 1, span)
+    for node, tier in deployment.initial.items():
+        if node not in starts or tier is Tier.SSD:
             raise ConfigError(
-                f"an initial copy of {model} lies on node {node}; nodes are 0 to {cluster.num_nodes - 1}"
+                f"an initial copy of {model} is in the {tier.name} tier of node {node}; put it into GPU "
+                f"or HOST, from one of the nodes {', '.join(map(str, starts))} on"
+            )
+
+
+def model_of(request: Request, models: Collection[str]) -> str:
+    """Return the one of `models` that a request is for; ConfigError if that is none."""
+    known = ", ".join(models)
+    if not request.model and len(models) > 1:
+        raise ConfigError(f"request {request.id} names no model; name one of {known}")
+    name = request.model or next(iter(models))
+    if name not in models:
+        raise ConfigError(
+            f"model {name!r} of request {request.id} is not deployed; deployed are: {known}"
+        )
+    return name
+
+
+def check_requests(deployments: Sequence[Deployment], requests: Sequence[Request]) -> None:
+    """Raise ConfigError if a request is for no model that is deployed, does not fit, or repeats an id."""
+    limits = {deployment.model: deployment.limits for deployment in deployments}
+    seen: set[int] = set()
+    for request in requests:
+        if request.id in seen:
+            raise ConfigError(f"request id {request.id} repeats; give every request its own")
+        seen.add(request.id)
+        limit = limits[model_of(request, limits)].max_length
+        if len(request.prompt) + request.max_tokens > limit:
+            raise ConfigError(
+                f"request {request.id} may have {len(request.prompt)} + {request.max_tokens} tokens, but "
+                f"max_length is {limit}; shorten it or raise max_length"
             )

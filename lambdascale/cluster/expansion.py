@@ -5,7 +5,7 @@ Afterwards everything is driven by what arrives (`service`, `growth`).
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from lambdascale.cluster.deployment import ClusterSpec
 from lambdascale.cluster.growth import Growth, Phases
@@ -17,6 +17,7 @@ from lambdascale.cluster.service import Service
 from lambdascale.cluster.stock import Stock
 from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
+from lambdascale.errors import ConfigError
 from lambdascale.storage.tiers import Tier
 
 PRIOR_S = 1.0  # of a scale-out, while nothing is known
@@ -32,14 +33,13 @@ class Expansion:
         stock: Stock,
         members: Members,
         log: RunLog,
-        ids: Iterator[int],
     ) -> None:
         self._system = system
         self._cluster = cluster
         self._stock = stock
         self._members = members
         self._log = log
-        self._ids = ids
+        self._ids = itertools.count()  # of pipelines, whatever their model
         self._numbers = itertools.count()
         self._connecting: dict[int, Growth] = {}
 
@@ -61,11 +61,11 @@ class Expansion:
         phases = Phases(self._log, number, service.model, begun_s)
         phases.reached("queued")
         growth = self._begin(service, placement, number, phases)
-        service.begin(growth)
         if self._cluster.preconnect or growth.connect(self._members.send, self._members.addresses):
             growth.start(self._members.send, self._stock)
         else:
             self._connecting[number] = growth
+        service.begin(growth)
 
     def connected(self, message: m.Connected) -> None:
         """A node has its links; the last one starts the scale-out."""
@@ -75,28 +75,40 @@ class Expansion:
             growth.start(self._members.send, self._stock)
 
     def _place(self, model: str, count: int) -> Placement:
-        """Choose among the free instances that have room for the model, or hold it."""
+        """Choose among the free instances that hold the model or have room for it, and make the room."""
         stock = self._stock
-        gpu, host, ssd = (stock.holders(model, tier) for tier in Tier)
-        if not gpu and not host:
-            gpu = stock.loading(model)  # what it gets it can send on at once
+        gpu = stock.holders(model, Tier.GPU)
         free = [
             i for i in stock.free_instances(model) if i in gpu or stock.has_room(i, Tier.GPU, model)
         ]
+        chosen = self._choose(model, count, free)
+        ready = [
+            member.node
+            for member in chosen.members
+            if member.start is Start.HOT or stock.make_room(member.node, Tier.GPU, model)
+        ]
+        return chosen if len(ready) == len(chosen.members) else self._choose(model, count, ready)
+
+    def _choose(self, model: str, count: int, free: Sequence[int]) -> Placement:
         if not free:
             return Placement((), ())
+        gpu, host, ssd = (self._stock.holders(model, tier) for tier in Tier)
+        if not gpu and not host:
+            gpu = self._stock.loading(model)  # what such a node gets it can send on at once
         allowed = tuple(Tier[name.upper()] for name in self._system.sources)
         return place(min(count, len(free)), free, gpu, host, ssd, sources_allowed=allowed)
 
     def _begin(self, service: Service, placement: Placement, number: int, phases: Phases) -> Growth:
-        """Pin what is needed, make room, and let the members work for the model."""
+        """Plan, pin every copy that blocks come from, and let the members work for the model."""
         model, stock, image = service.model, self._stock, service.deployment.image
-        pinned = [(o.node, o.tier) for o in placement.sources if o.tier is not Tier.SSD]
-        pinned += [(node, Tier.HOST) for node in placement.starting(Start.WARM)]
-        plan = plan_growth(placement, image.blocks.num_blocks, self._system)
+        plan = plan_growth(placement, image.blocks.num_blocks, self._system, self._cluster.host_of)
         for node in plan.staging:
-            stock.make_room(node, Tier.HOST, model)
-            pinned.append((node, Tier.HOST))
+            if not stock.make_room(node, Tier.HOST, model):
+                raise ConfigError(f"host memory of node {node} has no room for {model}; give more")
+        pinned = [
+            *plan.senders.items(),
+            *((node, Tier.HOST) for node in placement.starting(Start.WARM)),
+        ]
         for instance, tier in pinned:
             stock.pin(instance, tier, model)
         phases.reached("decided")
@@ -107,10 +119,8 @@ class Expansion:
         return Growth(number, model, image, plan, slices, self._system, phases, self._ids, pinned)
 
     def _take(self, number: int, model: str, member: Member) -> None:
-        """Assign a member to the model, with room for its copy."""
+        """Assign a member to the model."""
         stock = self._stock
-        if member.start is not Start.HOT:
-            stock.make_room(member.node, Tier.GPU, model)
         stock.assign(member.node, model)
         for node in stock.slices[model].nodes(member.node):
             start = StartRecord(number, model, node, member.start.value, self._log.since())

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from lambdascale.clock import now
 from lambdascale.cluster.barrier import Barrier
 from lambdascale.cluster.growth_plan import GrowthPlan
-from lambdascale.cluster.records import RunLog, ScaleRecord
+from lambdascale.cluster.records import SCALE_PHASES, RunLog, ScaleRecord
 from lambdascale.cluster.slices import Slices
 from lambdascale.cluster.stock import Send, Stock
 from lambdascale.config import SystemSpec
@@ -19,6 +19,8 @@ from lambdascale.multicast.schedule import Transfer
 from lambdascale.pipeline.costs import part_nbytes
 from lambdascale.pipeline.formation import Formation
 from lambdascale.storage.tiers import Tier
+
+FULL_SPEED = SCALE_PHASES[-1]
 
 
 class Phases:
@@ -32,8 +34,8 @@ class Phases:
         self._add("begun", begun_s)
 
     def reached(self, phase: str) -> None:
-        """Note the end of a phase, now."""
-        if phase not in self._reached:
+        """Note the end of a phase, now; after full speed there are no more."""
+        if phase not in self._reached and FULL_SPEED not in self._reached:
             self._add(phase, self._log.since())
 
     def _add(self, phase: str, time_s: float) -> None:

@@ -58,6 +58,7 @@ class KvMoves:
         engine = await self._seat.engine()
         for piece in pieces:
             await self._wait(piece.node, slot)
+        for piece in pieces:  # two of one peer may come in any order
             await engine.kv.adopt(slot, piece.first, piece.stop, length)
 
     async def _wait(self, peer: int, slot: int) -> None:

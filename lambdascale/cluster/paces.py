@@ -30,6 +30,10 @@ class Paces:
             seconds = max(now() - self._began.pop(request), 1e-6)
             self.service_s += WEIGHT * (seconds - self.service_s)
 
+    def forget(self, request: int) -> None:
+        """A request has been given up: how long it took says nothing."""
+        self._began.pop(request, None)
+
     def stepped(self, pipeline: int, time_s: float, whole: bool) -> float:
         """A pipeline has made a step at `time_s`; return its seconds per step (0: not known yet)."""
         before = self._last.get(pipeline)

@@ -199,11 +199,13 @@ class RunLog:
         self._phases: set[str] = set()
 
     def restart(self) -> None:
-        """Count time from now on; phases so far get negative times."""
+        """Count time from now on; what has happened so far gets negative times."""
         elapsed = self.since()
         self._start_s += elapsed
         self.records = [
-            replace(r, time_s=r.time_s - elapsed) if isinstance(r, PhaseRecord) else r
+            replace(r, time_s=r.time_s - elapsed)
+            if isinstance(r, PhaseRecord | ResidencyRecord)
+            else r
             for r in self.records
         ]
 

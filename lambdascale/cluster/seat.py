@@ -47,7 +47,7 @@ class Seat:
     async def _attach(self, before: str | None, model: str, copy: ModelCopy) -> None:
         if before is not None:
             await self._engines[before].detach()
-        await self._engines[model].attach(copy.region, copy.base, self._kv)
+        await self._engines[model].attach(copy.region, copy.base, self._kv, copy.parts)
 
     def _change(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
         self._changing = asyncio.ensure_future(_after(self._changing, work))

@@ -5,6 +5,7 @@ controller's to say.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lambdascale.clock import now
@@ -28,7 +29,8 @@ class Served:
     growth: Growth
     instance: int | None
     idle_since_s: float
-    draining: bool = False
+    draining: bool = False  # it is to go once it serves nobody
+    dissolving: bool = False  # its head has been told to stop
 
     @property
     def head(self) -> int:
@@ -92,7 +94,9 @@ class Service:
         server = self.router.cancel(request)
         if server is not None:
             self._send(server.head, m.Cancel(server.pipeline, request))
-        self._resumed(request)
+            self._note_idle(self.served[server.pipeline])
+        self.paces.forget(request)
+        self._settled(request)
 
     def dispatch(self) -> None:
         """Send waiting requests to whoever has room."""
@@ -132,8 +136,7 @@ class Service:
         """Mode-switch complete members, and form the execution pipelines that have become possible."""
         changes = growth.formation.decide()
         for pipeline in changes.leaving:
-            self.router.drain(pipeline)
-            self._send(self.served[pipeline].head, m.Dissolve(pipeline))
+            self._dissolve(self.served[pipeline])
         for replica in changes.replicas:
             self._form(replica, growth, replica.head)
         for formed in changes.pipelines:
@@ -175,20 +178,19 @@ class Service:
                         served.head, message.pipeline, record.kind, t.last,
                     )
                 )  # fmt: skip
-            self._resumed(t.request)
+            self._settled(t.request)
+            self._switching.resumed(self, t.request)
             if t.last:
                 self.paces.ended(t.request)
-        if not server.serving:
-            served.idle_since_s = now()
-            self.paces.paused(message.pipeline)
-            self._leave_if_drained(message.pipeline)
+        self._note_idle(served)
         return any(t.last for t in message.tokens)
 
     def cancelled(self, message: m.Cancelled) -> None:
         """A cancelled request has left its slot."""
-        self.router.freed(message.pipeline, message.request)
         if message.pipeline in self.served:
-            self._leave_if_drained(message.pipeline)
+            self.router.freed(message.pipeline, message.request)
+            self._switching.resumed(self, message.request)
+            self._note_idle(self.served[message.pipeline])
 
     def shrink(self, count: int) -> None:
         """Let `count` instances go, idle ones first; they finish what they have."""
@@ -196,29 +198,39 @@ class Service:
             self.replicas,
             key=lambda s: (len(self.router.server(s.record.pipeline).serving), s.idle_since_s),
         )
-        for served in by_load[:count]:
+        for served in by_load[: max(count, 0)]:
             served.draining = True
             self.router.drain(served.record.pipeline)
-            self._leave_if_drained(served.record.pipeline)
+            self._leave_if_drained(served)
 
     def reclaim(self, count: int) -> int:
         """Let up to `count` draining instances stay after all; return how many did."""
-        draining = [s for s in self.served.values() if s.draining and not self._leaving(s)]
+        draining = [s for s in self.served.values() if s.draining and not s.dissolving]
         for served in draining[:count]:
             served.draining = False
             self.router.undrain(served.record.pipeline)
         self.dispatch()
         return len(draining[:count])
 
-    def _leaving(self, served: Served) -> bool:
-        """Has it been told to dissolve?"""
-        server = self.router.server(served.record.pipeline)
-        return not server.serving and not server.ending
+    def _note_idle(self, served: Served) -> None:
+        """Note since when it serves nobody, if so."""
+        if not self.router.server(served.record.pipeline).serving:
+            served.idle_since_s = now()
+            self.paces.paused(served.record.pipeline)
+            self._leave_if_drained(served)
 
-    def _leave_if_drained(self, pipeline: int) -> None:
-        served = self.served[pipeline]
-        if served.draining and self._leaving(served):
-            self._send(served.head, m.Dissolve(pipeline))
+    def _leave_if_drained(self, served: Served) -> None:
+        """Let it stop if it is to go, serves nobody and sends no KV entries."""
+        server = self.router.server(served.record.pipeline)
+        busy = server.serving or server.ending or self._switching.sends_from(served.head)
+        if served.draining and not busy:
+            self._dissolve(served)
+
+    def _dissolve(self, served: Served) -> None:
+        if not served.dissolving:
+            served.dissolving = True
+            self.router.drain(served.record.pipeline)
+            self._send(served.head, m.Dissolve(served.record.pipeline))
 
     def dissolved(self, message: m.Dissolved) -> None:
         """A pipeline has stopped: its requests move, its members are free or replicas of their own."""
@@ -239,10 +251,12 @@ class Service:
         growth.resuming.update(dict.fromkeys(self.router.resumed))
         self._switching.switch(self, served, message)
 
-    def free(self, growth: Growth, pipeline: int, lingering: list[int]) -> None:
+    def free(self, growth: Growth, pipeline: int, lingering: Sequence[int]) -> None:
         """Members of a dissolved pipeline are free, but for those whose KV entries are still leaving."""
         growth.formation.dissolved(pipeline, lingering)
         self._reshape(growth)
+        for served in [s for s in self.served.values() if s.draining]:
+            self._leave_if_drained(served)
 
     def replica_of(self, node: int) -> int:
         """Return the pipeline id of the replica on `node`."""
@@ -252,12 +266,11 @@ class Service:
             if s.instance is not None and s.head == node
         )
 
-    def _resumed(self, request: int) -> None:
+    def _settled(self, request: int) -> None:
         """A request that had to move is served again, or over."""
         for growth in list(self.growths.values()):
             growth.resuming.pop(request, None)
             self._end(growth)
-        self._switching.resumed(self, request)
 
     def _end(self, growth: Growth) -> None:
         """Forget a scale-out that is over; its sources may leave their tiers again."""

@@ -1,7 +1,8 @@
 """The copies on all nodes, and who is assigned to which model: decisions of `Residency`, told to the agents.
 
-A node is assigned to at most one model, but may hold copies of several. A copy that leaves a GPU goes to
-host memory first if it is not there; the last copy in any memory stays until something needs its room.
+A node is assigned to at most one model, but may hold copies of several. When it is released its copy goes to
+host memory as well, so that the room on the GPU can be had at once later on. The last copy of a model that no
+SSD has never leaves.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +22,7 @@ Send = Callable[[int, m.Message], None]
 
 
 class Stock:
-    """Assignments and copies; `changed` is called when a copy becomes complete or leaves."""
+    """Assignments and copies; agents are told of every change by `send`."""
 
     def __init__(
         self,
@@ -44,6 +45,13 @@ class Stock:
         self._assigned: dict[int, str | None] = dict.fromkeys(cluster.nodes)
         self._missing: dict[tuple[int, Tier, str], set[int]] = {}
         self._demoting: set[tuple[int, str]] = set()
+        for model, deployment in self._deployments.items():
+            self._put_on_disk(model)
+            if not deployment.initial and not self.residency.holders(model, Tier.SSD):
+                raise ConfigError(
+                    f"{model} ({self.nbytes(model)} bytes) would be nowhere: ssd capacity is "
+                    f"{cluster.capacity.ssd} for all models; give more, or name an initial copy"
+                )
 
     @property
     def free(self) -> tuple[int, ...]:
@@ -70,6 +78,7 @@ class Stock:
             self._assigned[node] = None
             self.residency.unpin(node, Tier.GPU, model, now())
             self._log.add(AllocationRecord(model, node, self._log.since(), allocated=False))
+            self._begin_demotion(node, model)
 
     def holders(self, model: str, tier: Tier) -> tuple[int, ...]:
         """The instances all of whose nodes have a complete copy of their slice in `tier`."""
@@ -111,34 +120,48 @@ class Stock:
         """Return the bytes of a whole copy."""
         return self._image(model).layout.nbytes
 
-    def on_disk(self, model: str) -> None:
-        """Note that every SSD with room for it has the image from the start."""
+    def begin(self) -> None:
+        """Time counts from now on: keep-alives of what lies in memory begin."""
         for node in self._assigned:
-            if self.residency.has_room(node, Tier.SSD, self.nbytes(model)):
-                self.residency.place(node, Tier.SSD, model, self.nbytes(model), now())
-                self.residency.complete(node, Tier.SSD, model, now())
+            for tier in (Tier.GPU, Tier.HOST):
+                for copy in self.residency.copies(node, tier):
+                    self.residency.touch(node, tier, copy.model, now())
 
     def has_room(self, instance: int, tier: Tier, model: str) -> bool:
         """Could every node of an instance hold its slice now, if idle copies went?"""
         slices, blocks = self.slices[model], self._image(model).blocks
         return all(
-            self.residency.has_room(node, tier, slices.span(at, blocks)[1])
+            self._may_replace(node, tier, model)
+            and self.residency.has_room(
+                node, tier, slices.span(at, blocks)[1], self._last_ones(node, tier)
+            )
             for at, node in enumerate(slices.nodes(instance))
         )
 
-    def make_room(self, instance: int, tier: Tier, model: str) -> None:
-        """Let a copy be expected on every node of an instance; idle copies leave as far as it needs."""
-        for node in self.slices[model].nodes(instance):
+    def make_room(self, instance: int, tier: Tier, model: str) -> bool:
+        """Let a copy be expected on every node of an instance; idle copies leave as far as it needs.
+
+        False, and nothing is expected, if what must stay leaves too little room.
+        """
+        nodes = self.slices[model].nodes(instance)
+        for at, node in enumerate(nodes):
             if not self._place(node, tier, model):
-                raise ConfigError(
-                    f"{model} does not fit into the {tier.name} tier of node {node}; give it more bytes"
-                )
+                for earlier in nodes[:at]:
+                    self._abandon(earlier, tier, model)
+                return False
+        return True
 
     def _place(self, node: int, tier: Tier, model: str) -> bool:
+        """Expect a copy on one node; a slice left over from an instance that is no more is replaced."""
         slices, blocks = self.slices[model], self._image(model).blocks
         position = node - slices.instance(node)
         nbytes = slices.span(position, blocks)[1]
-        placed = self.residency.place(node, tier, model, nbytes, now())
+        if not self._may_replace(node, tier, model):
+            return False
+        if (old := self.residency.copy(node, tier, model)) is not None:
+            self._drop(old)
+        keep = self._last_ones(node, tier)
+        placed = self.residency.place(node, tier, model, nbytes, now(), keep)
         if placed is None:
             return False
         for gone in placed.evicted:
@@ -148,6 +171,16 @@ class Stock:
         self._send(node, m.Hold(model, tier, base, parts.start, parts.stop))
         self._missing[node, tier, model] = set(slices.blocks[position])
         return True
+
+    def _may_replace(self, node: int, tier: Tier, model: str) -> bool:
+        copy = self.residency.copy(node, tier, model)
+        return copy is None or (copy.idle and not self._is_last(copy))
+
+    def _abandon(self, node: int, tier: Tier, model: str) -> None:
+        """Expect a copy no more of which nothing has come."""
+        del self._missing[node, tier, model]
+        self.residency.abandon(node, tier, model)
+        self._send(node, m.Drop(model, tier, 0, 0, release=False))
 
     def arrived(self, node: int, tier: Tier, model: str, blocks: Iterable[int]) -> bool:
         """Note verified blocks of a copy; say whether it has just become complete."""
@@ -162,32 +195,43 @@ class Stock:
         self._record(model, node, tier, resident=True)
         if tier is Tier.HOST and (node, model) in self._demoting:
             self._demoting.remove((node, model))
-            above = self.residency.copy(node, Tier.GPU, model)
-            if above is not None:  # this was no use of it: its keep-alive is over already
-                self.residency.unpin(node, Tier.GPU, model, above.used_s)
+            self.residency.unpin(node, Tier.GPU, model, None)
         return True
 
     def expire(self) -> None:
         """Let go of what has been idle for longer than its keep-alive."""
         for copy in self.residency.expired(now()):
-            if not self._begin_demotion(copy) and not self._is_last(copy):
+            node, tier, model = copy.node, copy.tier, copy.model
+            if self.residency.copy(node, tier, model) != copy:
+                continue  # it has just been evicted by one that leaves a GPU
+            if tier is Tier.HOST and self.residency.copy(node, Tier.GPU, model) is not None:
+                self.residency.touch(node, tier, model, now())  # its time begins when that one goes
+            elif not self._begin_demotion(node, model) and not self._is_last(copy):
                 self._drop(copy)
 
-    def _is_last(self, copy: Copy) -> bool:
-        """Is no other complete copy of it in memory, nor one on this node's SSD?"""
-        memory = [*self.residency.holders(copy.model, Tier.GPU)]
-        memory += self.residency.holders(copy.model, Tier.HOST)
-        on_disk = copy.node in self.residency.holders(copy.model, Tier.SSD)
-        return len(memory) == 1 and not on_disk
+    def _last_ones(self, node: int, tier: Tier) -> frozenset[str]:
+        """The models of which a tier holds a copy that must not go."""
+        copies = self.residency.copies(node, tier)
+        return frozenset(copy.model for copy in copies if self._is_last(copy))
 
-    def _begin_demotion(self, copy: Copy) -> bool:
-        """Copy it to host memory before it leaves the GPU, if it can and must go there."""
-        if not self._demote or copy.tier is not Tier.GPU:
+    def _is_last(self, copy: Copy) -> bool:
+        """Is it on no SSD, and in no memory but here?"""
+        slices, model = self.slices[copy.model], copy.model
+        if copy.tier is Tier.SSD or self.residency.holders(model, Tier.SSD):
             return False
-        node, model = copy.node, copy.model
-        if self.residency.demotion(copy) is not Tier.HOST or not self._place(
-            node, Tier.HOST, model
-        ):
+        like = copy.node - slices.instance(copy.node)  # who has the same slice
+        return not any(
+            node - slices.instance(node) == like and (node, tier) != (copy.node, copy.tier)
+            for tier in (Tier.GPU, Tier.HOST)
+            for node in self.residency.holders(model, tier)
+        )
+
+    def _begin_demotion(self, node: int, model: str) -> bool:
+        """Copy it from the GPU to host memory, if it is idle, not there yet and fits."""
+        copy = self.residency.copy(node, Tier.GPU, model)
+        if not self._demote or copy is None or not copy.idle:
+            return False
+        if self.residency.demotion(copy) is None or not self._place(node, Tier.HOST, model):
             return False
         self.residency.pin(node, Tier.GPU, model)
         self._demoting.add((node, model))
@@ -205,10 +249,20 @@ class Stock:
         release = nbytes > 0 and tier is Tier.HOST  # a GPU's memory is nobody else's
         self._send(node, m.Drop(model, tier, offset, nbytes, release))
         self._record(model, node, tier, resident=False)
+        if tier is Tier.GPU and self.residency.copy(node, Tier.HOST, model) is not None:
+            self.residency.touch(node, Tier.HOST, model, now())
 
     def _record(self, model: str, node: int, tier: Tier, resident: bool) -> None:
         name = tier.name.lower()
         self._log.add(ResidencyRecord(model, node, name, self._log.since(), resident))
+
+    def _put_on_disk(self, model: str) -> None:
+        """Every SSD with room left for it has the image from the start."""
+        nbytes, others = self.nbytes(model), self._deployments.keys()
+        for node in self._assigned:
+            if self.residency.has_room(node, Tier.SSD, nbytes, others):
+                self.residency.place(node, Tier.SSD, model, nbytes, 0.0, others)
+                self.residency.complete(node, Tier.SSD, model, 0.0)
 
     def _image(self, model: str) -> ImageSource:
         return self._deployments[model].image

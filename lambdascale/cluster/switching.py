@@ -3,6 +3,7 @@
 By cost (`pipeline.adoption`), per request. Both ways give the same tokens.
 """
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lambdascale.cluster.deployment import ClusterSpec, Deployment
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
     from lambdascale.cluster.service import Served, Service
 
 
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    """KV entries leave `senders`, until all `requests` go on where they were brought."""
+
+    growth: Growth
+    senders: tuple[int, ...]
+    requests: dict[int, None]
+
+
 class Switching:
     """Moves the unfinished requests of pipelines that have dissolved; `method` None: by cost."""
 
@@ -28,7 +38,7 @@ class Switching:
         self._cluster = cluster
         self._send = send
         self._log = log
-        self._waits: dict[int, tuple[Growth, dict[int, None]]] = {}  # pipeline → not yet adopted
+        self._waits: dict[int, _Leaving] = {}  # by pipeline
 
     def switch(self, service: "Service", served: "Served", message: m.Dissolved) -> None:
         """Decide for each unfinished request, and free the members of the pipeline."""
@@ -40,11 +50,11 @@ class Switching:
                 send_kv = m.SendKv(move.node or 0, u.slot, piece.first, piece.stop, u.length)
                 self._send(piece.node, send_kv)
         whole = served.growth.formation.whole
-        leaving = {piece.node for move in adopted for piece in move.pieces}
-        lingering = [node for node in sorted(leaving) if not whole(node)]
-        if lingering:
+        senders = tuple(sorted({piece.node for move in adopted for piece in move.pieces}))
+        if senders:
             waits = dict.fromkeys(move.unfinished.request for move in adopted)
-            self._waits[message.pipeline] = (served.growth, waits)
+            self._waits[message.pipeline] = _Leaving(served.growth, senders, waits)
+        lingering = [node for node in senders if not whole(node)]
         service.free(served.growth, message.pipeline, lingering)
         for move in adopted:
             self._adopt(service, move)
@@ -52,10 +62,15 @@ class Switching:
 
     def resumed(self, service: "Service", request: int) -> None:
         """An adopted request goes on: its entries have left where they were."""
-        for pipeline, (growth, waits) in list(self._waits.items()):
-            if waits.pop(request, request) is None and not waits:
+        for pipeline, leaving in list(self._waits.items()):
+            leaving.requests.pop(request, None)
+            if not leaving.requests:
                 del self._waits[pipeline]
-                service.free(growth, pipeline, [])
+                service.free(leaving.growth, pipeline, ())
+
+    def sends_from(self, node: int) -> bool:
+        """Are KV entries still leaving `node`?"""
+        return any(node in leaving.senders for leaving in self._waits.values())
 
     def _decide(
         self, service: "Service", served: "Served", message: m.Dissolved

@@ -50,11 +50,12 @@ class AliasedModel:
     kv_heads: int
     head_dim: int
 
-    def alias(self, image: Tensor) -> None:
-        """Make every parameter a view of `image` (bytes)."""
+    def alias(self, image: Tensor, parts: range, start: int) -> None:
+        """Make the parameters of `parts` views of `image`, bytes from `start` of the packed image on."""
         for placed in self.parameters:
-            view = _view(image, placed.spec, self.dtype)
-            setattr(placed.module, placed.name, nn.Parameter(view, requires_grad=False))
+            if placed.spec.part in parts:
+                view = _view(image, placed.spec, self.dtype, start)
+                setattr(placed.module, placed.name, nn.Parameter(view, requires_grad=False))
 
     def release(self) -> None:
         """Let go of the image."""
@@ -126,8 +127,9 @@ def _placed(model: Any, layout: ImageLayout) -> tuple[Placed, ...]:
     )
 
 
-def _view(image: Tensor, spec: TensorSpec, dtype: torch.dtype) -> Tensor:
-    return image[spec.offset : spec.offset + spec.nbytes].view(dtype).view(spec.shape)
+def _view(image: Tensor, spec: TensorSpec, dtype: torch.dtype, start: int) -> Tensor:
+    offset = spec.offset - start
+    return image[offset : offset + spec.nbytes].view(dtype).view(spec.shape)
 
 
 def _rotary(rotary: Any, config: Any, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -113,11 +113,15 @@ class Engine(Protocol):
         """
         ...
 
-    async def attach(self, image: Region, offset: int, kv: Region) -> None:
-        """Alias the model to `layout.nbytes` bytes of `image` from `offset` on, its cache to `kv` from 0.
+    async def attach(
+        self, image: Region, offset: int, kv: Region, parts: range | None = None
+    ) -> None:
+        """Alias `parts` (None: all) of the model to `image`, its cache to `kv` from 0.
 
-        The cache is empty then and its bytes are zero; peers may write it once this has returned.
-        Raises ConfigError if a region is too small, `offset` is not aligned, or a model is attached.
+        Byte 0 of the packed image is, or would be, at `offset` of the region; only `parts` must lie inside
+        it, and only they may be run. The cache is empty then and its bytes are zero; peers may write it once
+        this has returned. Raises ConfigError if a region is too small, `offset` is not aligned, or a model
+        is attached.
         """
         ...
 
@@ -136,12 +140,14 @@ class Engine(Protocol):
     async def close(self) -> None: ...
 
 
-def check_regions(layout: ImageLayout, image: Region, offset: int, kv: Region, nbytes: int) -> None:
-    """Raise ConfigError unless the image fits at `offset` of `image` and `nbytes` of KV fit in `kv`."""
-    stop = offset + layout.nbytes
-    if offset < 0 or offset % ALIGNMENT or stop > image.nbytes:
+def check_regions(
+    layout: ImageLayout, parts: range, image: Region, offset: int, kv: Region, nbytes: int
+) -> None:
+    """Raise ConfigError unless `parts` lie in `image`, whose byte 0 is at `offset`, and `nbytes` in `kv`."""
+    low, high = (layout.part_offsets[part] for part in (parts.start, parts.stop))
+    if offset + low < 0 or offset % ALIGNMENT or offset + high > image.nbytes:
         raise ConfigError(
-            f"offset is {offset}; it must be a multiple of {ALIGNMENT} with {layout.nbytes} bytes for "
+            f"offset is {offset}; it must be a multiple of {ALIGNMENT} with bytes {low} to {high} of "
             f"{layout.model} behind it in region {image.key} of {image.nbytes} bytes"
         )
     if nbytes > kv.nbytes:

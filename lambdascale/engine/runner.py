@@ -49,11 +49,11 @@ class Runner:
         self.widths = RowWidths(model.hidden * width, final * width)
         self._attached: Attached | None = None
 
-    def attach(self, image: memoryview, kv: memoryview) -> None:
-        """Alias the model to `image`, which starts with it, and lay an empty cache over `kv`."""
+    def attach(self, image: memoryview, kv: memoryview, parts: range) -> None:
+        """Alias `parts` to `image`, which starts with them, and lay an empty cache over `kv`."""
         if self._attached is not None:
             raise ConfigError(f"{self.layout.model} is attached already; detach it first")
-        self._model.alias(as_bytes(image))
+        self._model.alias(as_bytes(image), parts, self.layout.part_offsets[parts.start])
         cache = RaggedCache.over(as_bytes(kv), self.kv, self._model.dtype)
         self._attached = Attached(cache, Presence(self.layout.num_layers, self._limits))
 

@@ -61,12 +61,16 @@ class TorchEngine:
         self._runner = runner = await self._compute(lambda: Runner(layout, config, limits))
         return runner.widths
 
-    async def attach(self, image: Region, offset: int, kv: Region) -> None:
+    async def attach(
+        self, image: Region, offset: int, kv: Region, parts: range | None = None
+    ) -> None:
         """Point the parameters at the image and zero the KV cache; the image's bytes may come later."""
         runner, layout = self._prepared(), self._prepared().layout
-        check_regions(layout, image, offset, kv, runner.kv.nbytes)
-        weights, cache = image.view[offset : offset + layout.nbytes], kv.view
-        await self._compute(lambda: runner.attach(weights, cache))
+        own = parts or range(layout.num_parts)
+        check_regions(layout, own, image, offset, kv, runner.kv.nbytes)
+        low, high = layout.part_offsets[own.start], layout.part_offsets[own.stop]
+        weights, cache = image.view[offset + low : offset + high], kv.view
+        await self._compute(lambda: runner.attach(weights, cache, own))
 
     async def detach(self) -> None:
         """Let go of both regions once the calls before are done."""

@@ -24,6 +24,10 @@ class Session:
     requests: Sequence[Request]
     agents: tuple[AgentSpec, ...]  # without the controller's address
 
+    def controller(self, members: Members, log: RunLog) -> Controller:
+        """Return the controller of these agents."""
+        return Controller(self.system, self.cluster, self.deployments, members, log)
+
     async def run(self, control: Control, fleet: Fleet, log: RunLog) -> None:
         """Run to the end; whatever happens, the fleet is gone afterwards."""
         async with AsyncExitStack() as stack:
@@ -32,7 +36,7 @@ class Session:
             stack.push_async_callback(listener.close)
             members = Members(listener, fleet, self.cluster.num_nodes)
             stack.push_async_callback(members.close)
-            controller = Controller(self.system, self.cluster, self.deployments, members, log)
+            controller = self.controller(members, log)
             try:
                 agents = tuple(agent.at(listener.address) for agent in self.agents)
                 await fleet.start(agents)

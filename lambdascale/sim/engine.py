@@ -68,10 +68,13 @@ class SymbolicEngine:
         self._chain = None
         return self._model.widths
 
-    async def attach(self, image: Region, offset: int, kv: Region) -> None:
+    async def attach(
+        self, image: Region, offset: int, kv: Region, parts: range | None = None
+    ) -> None:
         """Stand ready over `image`, with no KV entries and no names in `kv`."""
         model = self._prepared()
-        check_regions(model.layout, image, offset, kv, model.kv.nbytes)
+        own = parts or range(model.layout.num_parts)
+        check_regions(model.layout, own, image, offset, kv, model.kv.nbytes)
         async with self._turn:
             if self._chain is not None:
                 raise ConfigError(f"{model.layout.model} is attached already; detach it first")

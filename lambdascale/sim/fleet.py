@@ -41,6 +41,7 @@ class SimFleet:
         self._control = control
         self._host = host or SimHost()
         self._contents = KvContents()
+        self.agents: dict[int, Agent] = {}  # for tests that look inside
         self._agents: dict[int, asyncio.Task[None]] = {}
         self._killed: dict[int, None] = {}
         self._ended: asyncio.Queue[int] = asyncio.Queue()
@@ -112,4 +113,6 @@ class SimFleet:
         def make_engine() -> SymbolicEngine:
             return SymbolicEngine(device, host.wide_rows, self._contents)
 
-        await Agent(spec.node, Leaves(channel, transport, make_engine, storage)).run()
+        leaves = Leaves(channel, transport, make_engine, storage)
+        self.agents[spec.node] = Agent(spec.node, leaves)
+        await self.agents[spec.node].run()

@@ -3,7 +3,7 @@
 `residency` puts the tiers of all nodes together.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from lambdascale.errors import ConfigError
@@ -81,10 +81,12 @@ class Copies:
             raise ConfigError(f"{self._place} has no copy of {model}; place one first")
         return self._copies[model]
 
-    def place(self, model: str, nbytes: int, now: float) -> Placed | None:
+    def place(
+        self, model: str, nbytes: int, now: float, keep: Collection[str] = ()
+    ) -> Placed | None:
         """Reserve room for a new copy; None, and nothing changes, if it does not fit now."""
         self._check_new(model, nbytes)
-        leaving = self._leaving(nbytes)
+        leaving = self._leaving(nbytes, keep)
         if leaving is None:
             return None
         for copy in leaving:
@@ -96,9 +98,9 @@ class Copies:
         evicted = (Eviction(copy.node, copy.tier, copy.model, copy.offset) for copy in leaving)
         return Placed(offset, tuple(evicted))
 
-    def has_room(self, nbytes: int) -> bool:
-        """Is there room for so many bytes, if idle copies go?"""
-        return nbytes <= self.capacity and self._leaving(nbytes) is not None
+    def has_room(self, nbytes: int, keep: Collection[str] = ()) -> bool:
+        """Is there room for so many bytes, if idle copies go, but for those of `keep`?"""
+        return nbytes <= self.capacity and self._leaving(nbytes, keep) is not None
 
     def use(self, model: str, now: float) -> None:
         """Make the copy of `model` the most recently used."""
@@ -169,13 +171,13 @@ class Copies:
                 "give the tier more or use another"
             )
 
-    def _leaving(self, nbytes: int) -> list[Copy] | None:
+    def _leaving(self, nbytes: int, keep: Collection[str]) -> list[Copy] | None:
         """The copies that must go for `nbytes` bytes, least recently used first; None if all are too few.
 
         A copy whose room does not touch what the new one gets stays.
         """
         trial, gone = self._arena.copy(), []
-        idle = (copy for copy in self if copy.idle)
+        idle = (copy for copy in self if copy.idle and copy.model not in keep)
         while (start := trial.allocate(nbytes)) is None:
             if (copy := next(idle, None)) is None:
                 return None

@@ -8,7 +8,7 @@ whose keep-alive is over (d.3). The shell moves the bytes:
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from lambdascale.errors import ConfigError
 from lambdascale.storage.copies import Copies, Copy, Placed
@@ -25,17 +25,25 @@ class Residency:
             for node, capacity in sorted(capacities.items())
         }
 
-    def place(self, node: int, tier: Tier, model: str, nbytes: int, now: float) -> Placed | None:
+    def place(
+        self,
+        node: int,
+        tier: Tier,
+        model: str,
+        nbytes: int,
+        now: float,
+        keep: Collection[str] = (),
+    ) -> Placed | None:
         """Reserve a range for a copy that will be loaded; idle copies leave as far as it needs.
 
-        Returns None, and changes nothing, if what is pinned or loading leaves too little room. Raises
-        ConfigError for a model that is larger than the tier or there already.
+        Those of the models `keep` stay. Returns None, and changes nothing, if what stays leaves too little
+        room. Raises ConfigError for a model that is larger than the tier or there already.
         """
-        return self._at(node, tier).place(model, nbytes, now)
+        return self._at(node, tier).place(model, nbytes, now, keep)
 
-    def has_room(self, node: int, tier: Tier, nbytes: int) -> bool:
+    def has_room(self, node: int, tier: Tier, nbytes: int, keep: Collection[str] = ()) -> bool:
         """Would `place` find room for so many bytes now?"""
-        return self._at(node, tier).has_room(nbytes)
+        return self._at(node, tier).has_room(nbytes, keep)
 
     def complete(self, node: int, tier: Tier, model: str, now: float) -> None:
         """Note that all bytes of a copy are there."""
@@ -59,10 +67,11 @@ class Residency:
         """Keep a copy from leaving until it is unpinned as often as it was pinned."""
         self._at(node, tier).pin(model, +1)
 
-    def unpin(self, node: int, tier: Tier, model: str, now: float) -> None:
-        """Take one pin back, which ends a use."""
+    def unpin(self, node: int, tier: Tier, model: str, now: float | None) -> None:
+        """Take one pin back, which ends a use; with `now` None it was none."""
         self._at(node, tier).pin(model, -1)
-        self.touch(node, tier, model, now)
+        if now is not None:
+            self.touch(node, tier, model, now)
 
     def touch(self, node: int, tier: Tier, model: str, now: float) -> None:
         """Note that a copy was used."""
