@@ -102,6 +102,7 @@ class Balance:
             service.shrink(service.num_instances - shares[model])
         for model, service in self._services.items():
             self._grow(service, shares[model] - service.num_instances)
+            service.dispatch()
 
     def _is_due(self, model: str) -> bool:
         """Is a decision on this model due? Polled ones then wait for their next time."""
