@@ -102,6 +102,7 @@ class Balance:
             service.shrink(service.num_instances - shares[model])
         for model, service in self._services.items():
             self._grow(service, shares[model] - service.num_instances)
+            service.dispatch()
 
     def _is_due(self, model: str) -> bool:
         """Is a decision on this model due? Polled ones then wait for their next time."""
@@ -142,7 +143,7 @@ class Balance:
     def _grow(self, service: Service, count: int) -> None:
         count -= service.reclaim(max(count, 0))
         concurrent = service.deployment.policy.concurrent
-        if count > 0 and (concurrent or not service.growths):
+        if count > 0 and (concurrent or not service.scaling):
             self._expansion.grow(service, count)
 
     def _observe(self, service: Service) -> Observation:
@@ -164,5 +165,5 @@ class Balance:
             arrivals=tuple(service.arrivals),
             scale_out_s=scale_out_s,
             service_s=service.paces.service_s,
-            scaling=bool(service.growths),
+            scaling=service.scaling,
         )

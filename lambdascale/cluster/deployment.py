@@ -5,10 +5,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lambdascale.cluster.slices import Slices
+from lambdascale.config import SystemSpec
 from lambdascale.engine.base import EngineLimits
 from lambdascale.engine.device import DeviceModel
 from lambdascale.errors import ConfigError
 from lambdascale.model.image import ImageSource
+from lambdascale.multicast.plan import plan
 from lambdascale.policy import ScalingPolicy
 from lambdascale.storage.tiers import Capacity, Tier
 from lambdascale.workload.request import Request
@@ -71,8 +73,9 @@ class Deployment:
             )
 
 
-def check(cluster: ClusterSpec, deployments: tuple[Deployment, ...]) -> None:
-    """Raise ConfigError if a model fits nowhere, or an initial copy lies on no node."""
+def check(system: SystemSpec, cluster: ClusterSpec, deployments: tuple[Deployment, ...]) -> None:
+    """Raise ConfigError if the system names what is unknown, a model fits nowhere, or a node is none."""
+    plan(system.algorithm, num_nodes=2, num_sources=1, num_blocks=2, order=system.order)
     names = [deployment.model for deployment in deployments]
     if not names:
         raise ConfigError("no model is deployed; name at least one")

@@ -38,6 +38,10 @@ class Phases:
         if phase not in self._reached and FULL_SPEED not in self._reached:
             self._add(phase, self._log.since())
 
+    def has_reached(self, phase: str) -> bool:
+        """Has the phase ended?"""
+        return phase in self._reached
+
     def _add(self, phase: str, time_s: float) -> None:
         self._reached.add(phase)
         self._log.add(ScaleRecord(self._number, self._model, phase, time_s))

@@ -6,7 +6,7 @@ holds it, readers take a share each from their SSDs and exchange. Instances in t
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
 from lambdascale.cluster.placement import Origin, Placement, Start, load_orders
@@ -109,18 +109,11 @@ def _multicast(
 
     Each block comes to a host once; instances that share a host pass it on among themselves (paper.md c.9).
     """
-    by_host: dict[int, list[int]] = {}
-    origins = list({host_of(o.node): o for o in reversed(sources)}.values())[::-1]
-    for node in (*(o.node for o in origins), *cold):
+    origins = _origins(sources, cold, num_blocks, host_of)
+    by_host: dict[int, list[int]] = {host_of(o.node): [o.node] for o in origins}
+    for node in cold:
         by_host.setdefault(host_of(node), []).append(node)
-    origins = origins[: min(len(cold), num_blocks, max(1, len(by_host) - 1))]
-    heads = [host_of(o.node) for o in origins]
-    others = {o.node for o in sources} - {o.node for o in origins}
-    hosts = [by_host[host] for host in heads]
-    for host in by_host.keys() - heads:
-        members = [node for node in by_host[host] if node not in others]
-        if members:
-            hosts.append(members)
+    hosts = list(by_host.values())
     transfers, groups = _over_hosts(hosts, len(origins), num_blocks, system)
     staging = tuple(origin.node for origin in origins if origin.tier is Tier.SSD)
     reads = [_in_order_of_need([t for t in transfers if t.src == node]) for node in staging]
@@ -135,20 +128,34 @@ def _multicast(
     )
 
 
+def _origins(
+    sources: Sequence[Origin], cold: Sequence[int], num_blocks: int, host_of: HostOf
+) -> list[Origin]:
+    """One source a host: those with cold neighbours, and no more than other hosts can use."""
+    one_each = {host_of(o.node): o for o in reversed(sources)}
+    cold_hosts = {host_of(node) for node in cold}
+    near = [o for o in sources if o in one_each.values() and host_of(o.node) in cold_hosts]
+    far = [o for o in sources if o in one_each.values() and o not in near]
+    num_far = max(0, len(cold_hosts - one_each.keys()) - len(near))
+    return [*near, *far[:num_far]][:num_blocks]
+
+
 def _over_hosts(
     hosts: Sequence[Sequence[int]], num_sources: int, num_blocks: int, system: SystemSpec
 ) -> tuple[tuple[Transfer, ...], tuple[tuple[int, ...], ...]]:
     """Transfers and sub-groups for instances by host, those of the sources first, each behind its source."""
     names = [node for host in hosts for node in host]
-    if len(hosts) == num_sources:  # nobody else: the sources' own neighbours
+    if len(hosts) == num_sources:  # all are neighbours of a source
         network = Schedule("local", num_sources, num_sources, num_blocks, (), ())
-        network = replace(network, subgroups=tuple((i,) for i in range(num_sources)))
     else:
         network = plan(system.algorithm, len(hosts), num_sources, num_blocks, system.order)
     starts = [0, *accumulate(len(host) for host in hosts)]
     numbered = tuple(tuple(range(a, b)) for a, b in pairwise(starts))
     schedule = host_schedule(Topology(numbered, _UNIT, _UNIT), network)
-    groups = tuple(tuple(n for i in group for n in hosts[i]) for group in network.subgroups)
+    planned = {host for group in network.subgroups for host in group}
+    by_itself = [(host,) for host in range(len(hosts)) if host not in planned]
+    subgroups = (*network.subgroups, *by_itself)
+    groups = tuple(tuple(n for i in group for n in hosts[i]) for group in subgroups)
     return _renamed(schedule.transfers, names), groups
 
 

@@ -79,6 +79,11 @@ class Service:
         return tuple(now() - s.idle_since_s for s in idle)
 
     @property
+    def scaling(self) -> bool:
+        """Is any instance still loading?"""
+        return any(not growth.formation.settled for growth in self.growths.values())
+
+    @property
     def over(self) -> bool:
         """Is nothing waiting, being served or growing?"""
         return self.router.idle and not self.growths
@@ -274,7 +279,8 @@ class Service:
 
     def _end(self, growth: Growth) -> None:
         """Forget a scale-out that is over; its sources may leave their tiers again."""
-        if growth.over and growth.number in self.growths:
+        serves = growth.phases.has_reached("first token") or self.router.idle
+        if growth.over and serves and growth.number in self.growths:
             growth.phases.reached("full speed")
             del self.growths[growth.number]
             self._unpin(growth)
