@@ -103,6 +103,13 @@ class CheckedController(Controller):
         super()._handle(message)
         self.stock.residency.check_integrity()
 
+    def _cover(self, coverage: m.Coverage) -> None:
+        for arrival in coverage.arrivals:
+            tiers = (Tier.GPU, Tier.HOST) if arrival.origin == "network" else ()
+            copies = [self.stock.residency.copy(arrival.src, t, coverage.model) for t in tiers]
+            assert not tiers or any(copy and copy.pins for copy in copies), "senders stay"
+        super()._cover(coverage)
+
     async def _serve(self, requests: Sequence[Request]) -> None:
         await super()._serve(requests)
         await asyncio.sleep(10 * LATENCY_S)  # what has been sent arrives
@@ -140,10 +147,11 @@ class CheckedController(Controller):
             assert place.holdings._copies.keys() == books
             assert not place.moves.parked
             assert not any(+place.moves._arrived)
-            heads = {
-                p for s in self.services.values() for p, v in s.served.items() if v.head == node
-            }
-            assert place._heads.keys() == heads
+            served = [
+                v for s in self.services.values() for v in s.served.values() if v.head == node
+            ]
+            staying = {v.record.pipeline for v in served if not v.dissolving}
+            assert staying <= place._heads.keys() <= {v.record.pipeline for v in served}
             for head in place._heads.values():
                 assert not head._coming
                 assert not any(map(len, head._lanes))
@@ -186,10 +194,19 @@ class Serverless:
         loop.run(_Session.of(self).run(self.control, self.fleet, self.log))
         return self
 
+    @property
+    def rate(self) -> float:
+        """Bytes per second of a link."""
+        return NBYTES / self.load_s
+
     def cancel(self, request: int) -> None:
         """Cancel a request."""
         self.cancelled.add(request)
         self.controller.cancel(next(r for r in self.requests if r.id == request))
+
+    def later(self, delay_s: float, act: Callable[[], None]) -> None:
+        """Do something in the run after a while."""
+        asyncio.get_running_loop().call_later(delay_s, act)
 
     def records(self, kind: type[R]) -> list[R]:
         """Return all records of a kind."""
@@ -242,21 +259,13 @@ class _Session(Session):
             Capacity(run.gpu, run.host, run.ssd),
             run.timeout_s,
             run.preconnect,
-            NBYTES / run.load_s,
+            run.rate,
             LATENCY_S,
             DEVICE,
             run.nodes_per_host,
         )
         agents = tuple(
-            AgentSpec(
-                node,
-                "",
-                "sim",
-                NBYTES / run.load_s,
-                DEVICE,
-                NBYTES / run.ssd_s,
-                NBYTES / run.pcie_s,
-            )
+            AgentSpec(node, "", "sim", run.rate, DEVICE, NBYTES / run.ssd_s, NBYTES / run.pcie_s)
             for node in cluster.nodes
         )
         return cls(run.system, cluster, tuple(run.deployments), run.requests, agents, run)
