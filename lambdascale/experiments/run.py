@@ -7,10 +7,13 @@ after itself, and is then raised in the caller.
 
 import asyncio
 import secrets
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from lambdascale.cluster.records import PhaseRecord, Record, RunLog
@@ -65,7 +68,9 @@ def run(
 
 def in_processes(session: Session, log: RunLog, nursery: Nursery, called_s: float) -> None:
     """Run a session on real agents, children of `nursery`; it was asked for at `called_s`."""
-    in_thread(_real(session, log, nursery, called_s))
+    with tempfile.TemporaryDirectory(prefix="lambdascale-ssd-") as folder:
+        agents = [replace(a, ssd=str(Path(folder) / str(a.node))) for a in session.agents]
+        in_thread(_real(replace(session, agents=tuple(agents)), log, nursery, called_s))
 
 
 async def _real(session: Session, log: RunLog, nursery: Nursery, called_s: float) -> None:

@@ -138,8 +138,8 @@ def _deployment(spec: TraceSpec, model: str, image: ImageSource) -> Deployment:
 
 
 def _agent(spec: TraceSpec, node: int) -> AgentSpec:
-    rates = (spec.rate(name) for name in ("ssd_gbps", "pcie_gbps"))
-    return AgentSpec(node, "", spec.transport, spec.rate("link_gbps"), spec.device, *rates)
+    link, ssd, pcie = (spec.rate(name) for name in ("link_gbps", "ssd_gbps", "pcie_gbps"))
+    return AgentSpec(node, "", spec.transport, link, spec.device, ssd, pcie)
 
 
 def _check_memory(spec: TraceSpec, session: Session) -> None:
