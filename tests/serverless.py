@@ -1,7 +1,7 @@
-"""Serverless runs in virtual time for tests: several symbolic models on nodes with a GPU, host memory and an SSD.
+"""Serverless runs in virtual time for tests: several symbolic models on nodes with three tiers.
 
-Whatever a test is about, every run is checked: copies after every event, and at the end the tokens, that every
-request was answered once, and that no pin, no slot and no copy is left over.
+Whatever a test is about, every run is checked: copies after every event, and at the end the tokens, that
+every request was answered once, and that no pin, no slot and no copy is left over.
 """
 
 import asyncio
@@ -147,7 +147,9 @@ class CheckedController(Controller):
             assert place.holdings._copies.keys() == books
             assert not place.moves.parked
             assert not any(+place.moves._arrived)
-            served = [v for s in self.services.values() for v in s.served.values() if v.head == node]
+            served = [
+                v for s in self.services.values() for v in s.served.values() if v.head == node
+            ]
             staying = {v.record.pipeline for v in served if not v.dissolving}
             assert staying <= place._heads.keys() <= {v.record.pipeline for v in served}
             for head in place._heads.values():
@@ -258,9 +260,7 @@ class _Session(Session):
             DEVICE,
         )
         agents = tuple(
-            AgentSpec(
-                node, "", "sim", run.rate, DEVICE, NBYTES / run.ssd_s, NBYTES / run.pcie_s
-            )
+            AgentSpec(node, "", "sim", run.rate, DEVICE, NBYTES / run.ssd_s, NBYTES / run.pcie_s)
             for node in cluster.nodes
         )
         return cls(run.system, cluster, tuple(run.deployments), run.requests, agents, run)

@@ -1,4 +1,4 @@
-"""What leaves which tier when: LRU, keep-alives, demotion, pins, the last copy; and scaling to zero and back."""
+"""What leaves which tier when: LRU, keep-alives, demotion, pins, the last copy; to zero and back."""
 
 import math
 
@@ -27,9 +27,7 @@ def keep(gpu_s: float, host_s: float, **options) -> SystemSpec:
 
 def residencies(run: Serverless, tier: str) -> list[tuple[str, int, bool]]:
     """(model, node, comes or goes) in one tier, in order."""
-    return [
-        (r.model, r.node, r.resident) for r in run.records(ResidencyRecord) if r.tier == tier
-    ]
+    return [(r.model, r.node, r.resident) for r in run.records(ResidencyRecord) if r.tier == tier]
 
 
 def start_kinds(run: Serverless) -> list[tuple[str, str]]:

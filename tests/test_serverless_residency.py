@@ -32,9 +32,7 @@ def starts(run: Serverless) -> dict[int, str]:
 
 def phase_s(run: Serverless, phase: str, scale_out: int = 0) -> float:
     return next(
-        r.time_s
-        for r in run.records(ScaleRecord)
-        if r.phase == phase and r.scale_out == scale_out
+        r.time_s for r in run.records(ScaleRecord) if r.phase == phase and r.scale_out == scale_out
     )
 
 
