@@ -112,7 +112,7 @@ class CheckedController(Controller):
 
     async def _serve(self, requests: Sequence[Request]) -> None:
         await super()._serve(requests)
-        await asyncio.sleep(10 * LATENCY_S)  # what has been sent arrives
+        await asyncio.sleep(10 * STEP_S)  # what has been sent arrives, and steps come to their ends
         self._check_pins()
         self._check_agents()
 

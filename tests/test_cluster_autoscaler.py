@@ -125,6 +125,11 @@ def test_the_authors_add_one_gpu_per_waiting_request(waiting, free, nodes, wante
     assert desired(AUTHORS, replace(seen, scaling=True)) == 1, "one scale-out at a time"
 
 
+def test_the_first_instance_of_the_authors_waits_for_no_more_requests_and_no_free_nodes():
+    seen = replace(EMPTY, num_waiting=1, num_free_nodes=0, nodes_per_instance=4)
+    assert desired(AUTHORS, seen) == 1
+
+
 def test_the_authors_release_idle_instances_only_when_nothing_waits():
     policy = replace(AUTHORS, idle_s=15.0)
     seen = replace(EMPTY, num_instances=4, num_ready=4, num_serving=1, idle_for_s=(20.0, 15.0, 3.0))

@@ -1,6 +1,7 @@
 """The mode switch of requests in flight: KV transfer, recomputation, or the sooner one; the tokens tell."""
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from serverless import STEP_S, Serverless, burst, deploy
@@ -58,7 +59,7 @@ def gap_s(run: Serverless) -> float:
     gaps = []
     for request in moved:
         times = [t.time_s for t in run.tokens(request)]
-        gaps += [b - a for a, b in zip(times, times[1:], strict=False)]
+        gaps += [b - a for a, b in pairwise(times)]
     return max(gaps)
 
 

@@ -249,7 +249,9 @@ def test_a_store_that_fails_or_is_cancelled_leaves_the_old_image_and_nothing_els
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        with pytest.raises(ModelError, match=r"cannot write image .*image.inside \(Not a directory"):
+        with pytest.raises(
+            ModelError, match=r"cannot write image .*image.inside \(Not a directory"
+        ):
             await storage.store(region, 0, 10, old / "inside")
         folder = tmp_path / "folder"
         folder.mkdir()

@@ -95,13 +95,17 @@ def recheck_s(policy: ScalingPolicy, seen: Observation) -> float | None:
 
 
 def _authors(policy: ScalingPolicy, seen: Observation) -> int:
-    """One more GPU per waiting request, if enough wait to fill an instance; idle ones go if none waits."""
+    """One more GPU per waiting request, if enough wait to fill an instance; idle ones go if none waits.
+
+    Beyond the authors, whose models always have an instance: the first one waits neither for more requests
+    nor for free nodes, lest a few requests wait for ever.
+    """
     if seen.scaling:
         return seen.num_instances
     if seen.num_waiting == 0:
         return seen.num_instances - seen.num_idle(policy.idle_s)
     nodes = min(seen.num_waiting, seen.num_free_nodes)
-    return seen.num_instances + nodes // seen.nodes_per_instance
+    return max(1, seen.num_instances + nodes // seen.nodes_per_instance)
 
 
 def _concurrency(policy: ScalingPolicy, seen: Observation) -> int:

@@ -13,6 +13,7 @@ from lambdascale.clock import now
 from lambdascale.cluster.autoscaler import Observation, desired, history_s, recheck_s
 from lambdascale.cluster.deployment import ClusterSpec
 from lambdascale.cluster.expansion import Expansion
+from lambdascale.cluster.gathering import gather
 from lambdascale.cluster.members import Members
 from lambdascale.cluster.records import RunLog
 from lambdascale.cluster.service import Service
@@ -100,9 +101,31 @@ class Balance:
         shares = self._shares()
         for model, service in self._services.items():
             service.shrink(service.num_instances - shares[model])
-        for model, service in self._services.items():
+        self._gather(shares)
+        for model, service in sorted(self._services.items(), key=self._longest_wait):
             self._grow(service, shares[model] - service.num_instances)
             service.dispatch()
+
+    def _longest_wait(self, item: tuple[str, Service]) -> float:
+        return self._waiting_since.get(item[0], math.inf)
+
+    def _gather(self, shares: Mapping[str, int]) -> None:
+        """Keep nodes for models that span several and find none free side by side; move who is in the way."""
+        stock, services = self._stock, self._services
+        spans = {model: s.deployment.nodes_per_instance for model, s in services.items()}
+        stock.kept = {}
+        wanting = [
+            model
+            for model, service in services.items()
+            if spans[model] > 1
+            and shares[model] > service.num_instances
+            and not stock.free_instances(model)
+        ]
+        stock.kept = gather(wanting, spans, stock.assigned)
+        for node in stock.kept:
+            owner = stock.assigned[node]
+            if owner is not None:
+                services[owner].vacate(node)
 
     def _is_due(self, model: str) -> bool:
         """Is a decision on this model due? Polled ones then wait for their next time."""

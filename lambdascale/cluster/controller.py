@@ -137,9 +137,7 @@ class Controller:
             case m.Coverage():
                 self._cover(message)
             case m.Tokens():
-                if self._serving(message.pipeline).emit(message):
-                    self._changed()
-                else:
+                if not self._serving(message.pipeline).emit(message):
                     return
             case m.Dissolved():
                 self._serving(message.pipeline).dissolved(message)
@@ -156,6 +154,7 @@ class Controller:
         """Something has: give work to whom has room, decide anew, notice the end."""
         for service in self.services.values():
             service.dispatch()
+            service.conclude()
         self._balance.wake()
         if not self._pending and all(s.over for s in self.services.values()):
             self._over.set()

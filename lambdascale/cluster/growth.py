@@ -33,13 +33,15 @@ class Phases:
         self._reached: set[str] = set()
         self._add("begun", begun_s)
 
-    def reached(self, phase: str) -> None:
-        """Note the end of a phase, now; after full speed there are no more."""
-        if phase not in self._reached and FULL_SPEED not in self._reached:
+    def reached(self, phase: str) -> bool:
+        """Note the end of a phase, now, if it is new; after full speed there are no more."""
+        new = phase not in self._reached and FULL_SPEED not in self._reached
+        if new:
             self._add(phase, self._log.since())
+        return new
 
-    def has_reached(self, phase: str) -> bool:
-        """Has the phase ended?"""
+    def has(self, phase: str) -> bool:
+        """Has the end of a phase been reached?"""
         return phase in self._reached
 
     def _add(self, phase: str, time_s: float) -> None:
@@ -97,11 +99,14 @@ class Growth:
         for transfer in self._transfers:
             links[transfer.src].add(transfer.dst)
         loading = {n for group in self.plan.groups for i in group for n in self._slices.nodes(i)}
-        self._connecting = links.keys() | loading
+        express = {node: loading - {node} for node in loading}
+        for instance in self.plan.whole:
+            nodes = set(self._slices.nodes(instance))
+            express |= {node: nodes - {node} for node in nodes if len(nodes) > 1}
+        self._connecting = links.keys() | express.keys()
         for node in sorted(self._connecting):
-            express = tuple(sorted(loading - {node})) if node in loading else ()
-            bulk = tuple(sorted(links[node]))
-            send(node, m.Connect(self.number, addresses, bulk, express))
+            bulk, others = sorted(links[node]), sorted(express.get(node, ()))
+            send(node, m.Connect(self.number, addresses, tuple(bulk), tuple(others)))
         return not self._connecting
 
     def connected(self, node: int) -> bool:

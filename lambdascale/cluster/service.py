@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lambdascale.clock import now
 from lambdascale.cluster.deployment import Deployment
-from lambdascale.cluster.growth import Growth
+from lambdascale.cluster.growth import FULL_SPEED, Growth
 from lambdascale.cluster.paces import Paces
 from lambdascale.cluster.records import PipelineRecord, RunLog, TokenRecord
 from lambdascale.cluster.router import Router, Server, Work
@@ -150,7 +150,6 @@ class Service:
         if growth.formation.settled:
             self._log.phase("switched")
             growth.phases.reached("switched")
-            self._end(growth)
 
     def _form(self, formed: ExecutionPipeline, growth: Growth, instance: int | None) -> None:
         stages = self._stock.slices[self.model].stages(formed.stages)
@@ -167,12 +166,9 @@ class Service:
         self._log.add(record)
 
     def emit(self, message: m.Tokens) -> bool:
-        """A step has produced tokens; True if a request has ended."""
+        """A step has produced tokens; True if more than these has changed."""
         served = self.served[message.pipeline]
-        growth, record = served.growth, served.record
-        if served.instance not in growth.plan.whole:
-            self._log.phase("first token of a receiver")
-        growth.phases.reached("first token")
+        changed = self._first_token(served)
         server = self.router.server(message.pipeline)
         server.step_s = self.paces.stepped(message.pipeline, message.time_s, server.whole)
         for t in message.tokens:
@@ -180,15 +176,22 @@ class Service:
                 self._log.add(
                     TokenRecord(
                         t.request, t.position, t.token, self._log.since(message.time_s),
-                        served.head, message.pipeline, record.kind, t.last,
+                        served.head, message.pipeline, served.record.kind, t.last,
                     )
                 )  # fmt: skip
-            self._settled(t.request)
-            self._switching.resumed(self, t.request)
             if t.last:
                 self.paces.ended(t.request)
+            changed |= self._settled(t.request) | t.last
+            changed |= self._switching.resumed(self, t.request)
         self._note_idle(served)
-        return any(t.last for t in message.tokens)
+        return changed
+
+    def _first_token(self, served: Served) -> bool:
+        """Note the token; True if it is the first of what a scale-out has brought."""
+        growth = served.growth
+        if served.instance not in growth.plan.whole:
+            self._log.phase("first token of a receiver")
+        return self._is_new(served) and growth.phases.reached("first token")
 
     def cancelled(self, message: m.Cancelled) -> None:
         """A cancelled request has left its slot."""
@@ -204,18 +207,37 @@ class Service:
             key=lambda s: (len(self.router.server(s.record.pipeline).serving), s.idle_since_s),
         )
         for served in by_load[: max(count, 0)]:
-            served.draining = True
-            self.router.drain(served.record.pipeline)
-            self._leave_if_drained(served)
+            self._drain(served)
+
+    def vacate(self, node: int) -> None:
+        """Let the instance on `node` go, if it serves already."""
+        instance = self._stock.slices[self.model].instance(node)
+        for served in self.replicas:
+            if served.instance == instance:
+                self._drain(served)
+
+    def _drain(self, served: Served) -> None:
+        served.draining = True
+        self.router.drain(served.record.pipeline)
+        self._leave_if_drained(served)
 
     def reclaim(self, count: int) -> int:
-        """Let up to `count` draining instances stay after all; return how many did."""
-        draining = [s for s in self.served.values() if s.draining and not s.dissolving]
+        """Let up to `count` draining instances stay after all, if they may; return how many did."""
+        draining = [
+            s
+            for s in self.served.values()
+            if s.draining and not s.dissolving and not self._is_kept(s)
+        ]
         for served in draining[:count]:
             served.draining = False
             self.router.undrain(served.record.pipeline)
         self.dispatch()
         return len(draining[:count])
+
+    def _is_kept(self, served: Served) -> bool:
+        """Are its nodes kept for another model?"""
+        kept = self._stock.kept
+        return any(kept.get(s.node, self.model) != self.model for s in served.record.stages)
 
     def _note_idle(self, served: Served) -> None:
         """Note since when it serves nobody, if so."""
@@ -271,17 +293,30 @@ class Service:
             if s.instance is not None and s.head == node
         )
 
-    def _settled(self, request: int) -> None:
-        """A request that had to move is served again, or over."""
-        for growth in list(self.growths.values()):
-            growth.resuming.pop(request, None)
-            self._end(growth)
+    def _settled(self, request: int) -> bool:
+        """A request is served, or over; True if it had to move and a scale-out waited for it."""
+        waited = [growth for growth in self.growths.values() if request in growth.resuming]
+        for growth in waited:
+            del growth.resuming[request]
+        return bool(waited)
 
-    def _end(self, growth: Growth) -> None:
-        """Forget a scale-out that is over; its sources may leave their tiers again."""
-        serves = growth.phases.has_reached("first token") or self.router.idle
-        if growth.over and serves and growth.number in self.growths:
-            growth.phases.reached("full speed")
-            del self.growths[growth.number]
-            self._unpin(growth)
-            self.paces.grew(now() - growth.begun_s)
+    def conclude(self) -> None:
+        """Forget the scale-outs that are over; their sources may leave their tiers again."""
+        for growth in list(self.growths.values()):
+            if growth.over and not self._awaits_token(growth):
+                growth.phases.reached(FULL_SPEED)
+                del self.growths[growth.number]
+                self._unpin(growth)
+                self.paces.grew(now() - growth.begun_s)
+
+    def _awaits_token(self, growth: Growth) -> bool:
+        """Has what a scale-out brought been given work, and not answered yet?"""
+        return not growth.phases.has("first token") and any(
+            self.router.server(pipeline).serving
+            for pipeline, served in self.served.items()
+            if served.growth is growth and self._is_new(served)
+        )
+
+    def _is_new(self, served: Served) -> bool:
+        """Did it have to load, unlike those that were complete before? If all were, each counts."""
+        return served.instance not in served.growth.plan.whole or not served.growth.plan.groups

@@ -5,6 +5,7 @@ host memory as well, so that the room on the GPU can be had at once later on. Th
 SSD has never leaves.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from lambdascale.clock import now
@@ -43,6 +44,7 @@ class Stock:
         self._send = send
         self._log = log
         self._assigned: dict[int, str | None] = dict.fromkeys(cluster.nodes)
+        self.kept: dict[int, str] = {}  # nodes that are free for one model only
         self._missing: dict[tuple[int, Tier, str], set[int]] = {}
         self._demoting: set[tuple[int, str]] = set()
         for model, deployment in self._deployments.items():
@@ -54,15 +56,27 @@ class Stock:
                 )
 
     @property
+    def assigned(self) -> dict[int, str | None]:
+        """Per node, the model that it is assigned to."""
+        return dict(self._assigned)
+
+    @property
     def free(self) -> tuple[int, ...]:
         """The nodes that are assigned to no model."""
         return tuple(node for node, model in self._assigned.items() if model is None)
 
     def free_instances(self, model: str) -> tuple[int, ...]:
-        """The instances of `model` all of whose nodes are free."""
-        slices, free = self.slices[model], set(self.free)
+        """The instances of `model` all of whose nodes are free, and kept for nobody else.
+
+        First those that break up the least room for models that span more nodes.
+        """
+        slices = self.slices[model]
+        free = [node for node in self.free if self.kept.get(node, model) == model]
+        widest = max(s.num_nodes for s in self.slices.values())
+        around = Counter(node // widest for node in free)
         starts = range(0, len(self._assigned) - slices.num_nodes + 1, slices.num_nodes)
-        return tuple(i for i in starts if free.issuperset(slices.nodes(i)))
+        found = [i for i in starts if set(free).issuperset(slices.nodes(i))]
+        return tuple(sorted(found, key=lambda i: around[i // widest]))
 
     def assign(self, instance: int, model: str) -> None:
         """Let the nodes of an instance work for `model`; its copies on their GPUs stay."""

@@ -60,13 +60,15 @@ class Switching:
             self._adopt(service, move)
         self._record(decided, served)
 
-    def resumed(self, service: "Service", request: int) -> None:
-        """An adopted request goes on: its entries have left where they were."""
+    def resumed(self, service: "Service", request: int) -> bool:
+        """An adopted request goes on: its entries have left where they were. True if nodes are free now."""
+        before = len(self._waits)
         for pipeline, leaving in list(self._waits.items()):
             leaving.requests.pop(request, None)
             if not leaving.requests:
                 del self._waits[pipeline]
                 service.free(leaving.growth, pipeline, ())
+        return len(self._waits) < before
 
     def sends_from(self, node: int) -> bool:
         """Are KV entries still leaving `node`?"""
