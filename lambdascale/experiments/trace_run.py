@@ -10,7 +10,7 @@ from lambdascale.cluster.records import RunLog
 from lambdascale.engine.base import EngineLimits
 from lambdascale.errors import ConfigError
 from lambdascale.experiments.agents import agent_nursery
-from lambdascale.experiments.inputs import check_memory
+from lambdascale.experiments.inputs import check_memory, working_nbytes
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.run import Watch, ignore, in_processes
 from lambdascale.experiments.session import Session
@@ -28,7 +28,7 @@ from lambdascale.model.checksum import block_checksums
 from lambdascale.model.image import ImageSource
 from lambdascale.model.packed import PackedModel
 from lambdascale.sim.models import image_checksums
-from lambdascale.storage.arena import PAGE
+from lambdascale.storage.arena import whole_pages
 from lambdascale.storage.tiers import Capacity, Tier
 from lambdascale.units import from_gigabytes
 from lambdascale.workload.request import Request
@@ -119,7 +119,7 @@ def trace_session(spec: TraceSpec, workload: Workload) -> Session:
 
 
 def _capacity(spec: TraceSpec, sizes: Sequence[int]) -> Capacity:
-    pages = [-(-size // PAGE) * PAGE for size in sizes]
+    pages = [whole_pages(size) for size in sizes]
     enough = {"gpu_gb": max(pages), "host_gb": sum(pages), "ssd_gb": sum(pages)}
     given = {name: getattr(spec, name) for name in enough}
     gpu, host, ssd = (
@@ -144,11 +144,8 @@ def _agent(spec: TraceSpec, node: int) -> AgentSpec:
 
 def _check_memory(spec: TraceSpec, session: Session) -> None:
     capacity = session.cluster.capacity
-    kv = max(
-        d.limits.max_slots * d.limits.max_length * d.image.shape.kv_bytes_per_token(spec.dtype)
-        for d in session.deployments
-    )
-    each = capacity.gpu + capacity.host + kv
+    models = [(d.limits, d.image.layout, d.image.shape) for d in session.deployments]
+    each = capacity.gpu + capacity.host + working_nbytes(models, spec.num_nodes)
     check_memory(
         spec.num_nodes * each,
         f"{spec.num_nodes} nodes",
