@@ -78,6 +78,7 @@ def test_a_real_run_answers_every_request_and_decides_as_the_simulated_one(
         (("--algorithm", "gossip"), "algorithm 'gossip' is unknown"),
         (("--rename", "a"), "write OLD=NEW"),
         (("--device-gbytes", "3", "--device-tflops"), "expected one argument"),
+        (("--dtype", "float8"), "dtype 'float8' is unknown"),
     ],
 )
 def test_what_cannot_work_is_one_line_on_standard_error(
@@ -110,3 +111,17 @@ def test_a_missing_trace_is_said_before_anything_is_loaded(
 ):
     assert run("--trace", tmp_path / "none.csv") == 2
     assert "cannot read the trace" in capsys.readouterr().err
+
+
+def test_models_of_the_paper_run_in_virtual_time_only_and_need_a_device(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    trace = write_trace(tmp_path, "0,5,10,")
+    given = ("--model", "llama-2-7b", "--dtype", "float16", "--trace", trace, "--nodes", "2")
+    assert run(*given) == 2
+    assert "dtype float16 is only simulated" in capsys.readouterr().err
+    assert run(*given, "--simulate") == 2
+    assert "llama-2-7b has no weights to measure" in capsys.readouterr().err
+    h800 = ("--device-gbytes", "3350", "--device-tflops", "400", "--link-gbps", "400")
+    assert run(*given, "--simulate", *h800) == 0
+    assert "1/1" in capsys.readouterr().out

@@ -67,7 +67,7 @@ def test_without_concurrent_scale_outs_one_has_loaded_before_the_next_begins():
     run = Serverless([deploy("a", policy)], steady("a", 40, 0.1, 0, 60)).run()
     spans: dict[int, list[float]] = {}
     for record in run.records(ScaleRecord):
-        if record.phase in ("decided", "full speed"):
+        if record.phase in ("decided", "switched"):
             spans.setdefault(record.scale_out, []).append(record.time_s)
     ordered = [spans[number] for number in sorted(spans)]
     assert len(ordered) > 1

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lambdascale.experiments.results import RunResult
 
 DEFAULT_MODEL = "smollm2-135m"
+UNKNOWN = DeviceModel(bandwidth=1e9, flops=1e12)  # stands in until the device has been measured
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -54,12 +55,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    spec = run_options.trace_spec(options, tuple(options.model or (DEFAULT_MODEL,)))
-    rows = read_trace(options.trace)
-    if spec.device is None:
+    models = tuple(options.model or (DEFAULT_MODEL,))
+    rows, device = read_trace(options.trace), run_options.given_device(options)
+    spec = run_options.trace_spec(options, models, device or UNKNOWN)  # what is wrong is said first
+    if device is None:
         spec = replace(spec, device=_measured_device(spec, options.json))
-    if options.simulate:
-        spec = replace(spec, clock="virtual")
     result = _watched(spec, rows, options.json)
     _keep(result, options)
     print(json.dumps(_as_json(result)) if options.json else _as_text(result))

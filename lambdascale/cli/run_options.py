@@ -94,8 +94,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def trace_spec(options: argparse.Namespace, models: tuple[str, ...]) -> TraceSpec:
-    """Return what the options describe; a simulated one still needs its device. Raises ConfigError."""
+def trace_spec(
+    options: argparse.Namespace, models: tuple[str, ...], device: DeviceModel | None
+) -> TraceSpec:
+    """Return what the options describe, on nodes with `device`. Raises ConfigError."""
     return TraceSpec(
         models=models,
         dtype=options.dtype,
@@ -117,8 +119,9 @@ def trace_spec(options: argparse.Namespace, models: tuple[str, ...]) -> TraceSpe
         link_gbps=options.link_gbps,
         pcie_gbps=options.pcie_gbps,
         ssd_gbps=options.ssd_gbps,
-        device=given_device(options),
+        device=device,
         timeout_s=options.timeout,
+        clock="virtual" if options.simulate else "real",
     )
 
 
