@@ -120,7 +120,7 @@ class CheckedController(Controller):
         """Assigned copies are pinned once, those that are being copied once more, and no others."""
         stock = self.stock
         expected: defaultdict[tuple[int, str], int] = defaultdict(int)
-        for node, model in stock._assigned.items():
+        for node, model in stock.assignments.of.items():
             if model is not None:
                 expected[node, model] += 1
         for node, model in stock._demoting:

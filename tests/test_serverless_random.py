@@ -6,6 +6,7 @@ import pytest
 from serverless import MODELS, Serverless, ask, deploy, room
 
 from lambdascale.cluster.records import BlockRecord, Record, TokenRecord
+from lambdascale.cluster.tags import GPU
 from lambdascale.config import KV_SWITCHES, SystemSpec
 from lambdascale.policy import ScalingPolicy
 from lambdascale.storage.tiers import Tier
@@ -44,6 +45,12 @@ def random_system(draw: Random) -> SystemSpec:
     )
 
 
+def random_initial(draw: Random, num_nodes: int) -> dict[int, Tier]:
+    """Copies in some memories; even nodes are where instances of two nodes begin."""
+    nodes = draw.sample(range(0, num_nodes - 1, 2), draw.choice([0, 1, 1, num_nodes // 2]))
+    return dict.fromkeys(nodes, Tier.HOST)
+
+
 def random_run(seed: int) -> Serverless:
     draw = Random(seed)
     models = draw.sample("abc", draw.choice([1, 2, 3]))
@@ -52,7 +59,7 @@ def random_run(seed: int) -> Serverless:
         deploy(
             model,
             random_policy(draw),
-            {2 * draw.randrange(num_nodes // 2): Tier.HOST} if draw.random() < 0.5 else {},
+            random_initial(draw, num_nodes),
             num_blocks=draw.choice([5, 12]),
             max_slots=draw.choice([1, 2, 4]),
             nodes_per_instance=draw.choice([1, 1, 1, 2]),
@@ -64,19 +71,22 @@ def random_run(seed: int) -> Serverless:
             i,
             draw.choice(models),
             at=draw.choice([0.0, 0.0, round(draw.uniform(0, 6), 3), round(draw.uniform(4, 12), 3)]),
-            max_tokens=draw.choice([1, 10, 40]),
+            max_tokens=draw.choice([1, 10, 40, 90]),
             prompt=draw.choice([1, 12, 40]),
             temperature=draw.choice([0.0, 0.7]),
         )
         for i in range(draw.choice([6, 14]))
     )
+    system = random_system(draw)
+    may_lack = all(d.initial for d in deployments) and {"gpu", "host"} <= set(system.sources)
     return Serverless(
         deployments,
         requests,
         num_nodes,
-        random_system(draw),
+        system,
         gpu=draw.choice([room("a"), room("a", "b"), room(*MODELS)]),
         host=draw.choice([room(*models), room(*MODELS)]),
+        ssd=0 if may_lack and draw.random() < 0.5 else room(*MODELS),
         load_s=draw.choice([0.1, 1.0]),
         preconnect=draw.random() < 0.5,
         watch=Disturber(draw),
@@ -90,11 +100,14 @@ class Disturber:
         self._draw = Random(draw.random())
         self._cancels = self._draw.choice([0.0, 0.0, 0.02])
         self._slow = self._draw.choice([0.0, 0.05])
+        self._corrupt = self._draw.choice([0.0, 0.02])
 
     def __call__(self, run: Serverless, record: Record) -> None:
         draw = self._draw
         if isinstance(record, BlockRecord) and draw.random() < self._slow:
             run.network.slow(record.node, run.rate / 2)
+        if isinstance(record, BlockRecord) and draw.random() < self._corrupt:
+            run.network.corrupt(lambda delivery: delivery.region == GPU)
         if isinstance(record, TokenRecord) and draw.random() < self._cancels:
             request = draw.choice(run.requests).id
             run.later(draw.choice([0.0, 1e-4, 0.02]), lambda: run.cancel(request))

@@ -168,6 +168,12 @@ BAD = {
         lambda: Serverless([deploy("a"), deploy("b")], (), ssd=room("a")),
         "b .* would be nowhere",
     ),
+    "sources": (
+        lambda: Serverless(
+            [deploy("a", initial={0: HOST})], (), system=SystemSpec(sources=("gpu",)), ssd=0
+        ),
+        "last copy may be on a GPU or in host memory",
+    ),
     "host": (lambda: Serverless([deploy("a", initial={0: HOST})], (), host=0), "HOST"),
     "both on a gpu": (
         lambda: Serverless(

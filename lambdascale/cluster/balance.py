@@ -111,19 +111,19 @@ class Balance:
 
     def _gather(self, shares: Mapping[str, int]) -> None:
         """Keep nodes for models that span several and find none free side by side; move who is in the way."""
-        stock, services = self._stock, self._services
+        assignments, services = self._stock.assignments, self._services
         spans = {model: s.deployment.nodes_per_instance for model, s in services.items()}
-        stock.kept = {}
+        assignments.kept = {}
         wanting = [
             model
             for model, service in services.items()
             if spans[model] > 1
             and shares[model] > service.num_instances
-            and not stock.free_instances(model)
+            and not assignments.free_instances(model)
         ]
-        stock.kept = gather(wanting, spans, stock.assigned)
-        for node in stock.kept:
-            owner = stock.assigned[node]
+        assignments.kept = gather(wanting, spans, assignments.of)
+        for node in assignments.kept:
+            owner = assignments.of[node]
             if owner is not None:
                 services[owner].vacate(node)
 
@@ -183,7 +183,7 @@ class Balance:
             num_ready=len(service.replicas),
             slots_per_instance=deployment.limits.max_slots,
             nodes_per_instance=deployment.nodes_per_instance,
-            num_free_nodes=len(self._stock.free),
+            num_free_nodes=len(self._stock.assignments.free),
             idle_for_s=service.idle_for_s,
             arrivals=tuple(service.arrivals),
             scale_out_s=scale_out_s,

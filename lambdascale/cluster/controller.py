@@ -28,7 +28,7 @@ from lambdascale.control import messages as m
 from lambdascale.errors import OverloadedError
 from lambdascale.multicast.schedule import Transfer
 from lambdascale.pipeline.switch import Method
-from lambdascale.storage.tiers import KeepAlive, Tier
+from lambdascale.storage.tiers import Tier
 from lambdascale.workload.request import Request
 
 
@@ -48,8 +48,7 @@ class Controller:
         self._cluster = cluster
         self._members = members
         self._log = log
-        keep_alive = KeepAlive(system.gpu_keep_alive_s, system.host_keep_alive_s)
-        self.stock = Stock(cluster, deployments, keep_alive, system.demote, members.send, log)
+        self.stock = Stock(cluster, deployments, system, members.send, log)
         method = None if system.kv_switch == "cost" else Method(system.kv_switch)
         switching = Switching(method, cluster, members.send, log)
         self.services = {

@@ -79,7 +79,9 @@ class Expansion:
         stock = self._stock
         gpu = stock.holders(model, Tier.GPU)
         free = [
-            i for i in stock.free_instances(model) if i in gpu or stock.has_room(i, Tier.GPU, model)
+            i
+            for i in stock.assignments.free_instances(model)
+            if i in gpu or stock.has_room(i, Tier.GPU, model)
         ]
         chosen = self._choose(model, count, free)
         ready = [

@@ -236,8 +236,8 @@ class Service:
 
     def _is_kept(self, served: Served) -> bool:
         """Are its nodes kept for another model?"""
-        kept = self._stock.kept
-        return any(kept.get(s.node, self.model) != self.model for s in served.record.stages)
+        is_kept_from = self._stock.assignments.is_kept_from
+        return any(is_kept_from(self.model, stage.node) for stage in served.record.stages)
 
     def _note_idle(self, served: Served) -> None:
         """Note since when it serves nobody, if so."""

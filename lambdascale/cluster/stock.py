@@ -5,13 +5,14 @@ host memory as well, so that the room on the GPU can be had at once later on. Th
 SSD has never leaves.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from lambdascale.clock import now
+from lambdascale.cluster.assignments import Assignments
 from lambdascale.cluster.deployment import ClusterSpec, Deployment
 from lambdascale.cluster.records import AllocationRecord, ResidencyRecord, RunLog
 from lambdascale.cluster.slices import Slices
+from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
 from lambdascale.errors import ConfigError
 from lambdascale.model.image import ImageSource
@@ -29,59 +30,31 @@ class Stock:
         self,
         cluster: ClusterSpec,
         deployments: Sequence[Deployment],
-        keep_alive: KeepAlive,
-        demote: bool,
+        system: SystemSpec,
         send: Send,
         log: RunLog,
     ) -> None:
+        keep_alive = KeepAlive(system.gpu_keep_alive_s, system.host_keep_alive_s)
         self.residency = Residency(dict.fromkeys(cluster.nodes, cluster.capacity), keep_alive)
         self._deployments = {d.model: d for d in deployments}
         self.slices = {
             d.model: Slices.of(d.image.layout, d.image.blocks, d.nodes_per_instance)
             for d in deployments
         }
-        self._demote = demote
+        self.assignments = Assignments(cluster.nodes, self.slices)
+        self._demote = system.demote
         self._send = send
         self._log = log
-        self._assigned: dict[int, str | None] = dict.fromkeys(cluster.nodes)
-        self.kept: dict[int, str] = {}  # nodes that are free for one model only
         self._missing: dict[tuple[int, Tier, str], set[int]] = {}
         self._demoting: set[tuple[int, str]] = set()
-        for model, deployment in self._deployments.items():
-            self._put_on_disk(model)
-            if not deployment.initial and not self.residency.holders(model, Tier.SSD):
-                raise ConfigError(
-                    f"{model} ({self.nbytes(model)} bytes) would be nowhere: ssd capacity is "
-                    f"{cluster.capacity.ssd} for all models; give more, or name an initial copy"
-                )
-
-    @property
-    def assigned(self) -> dict[int, str | None]:
-        """Per node, the model that it is assigned to."""
-        return dict(self._assigned)
-
-    @property
-    def free(self) -> tuple[int, ...]:
-        """The nodes that are assigned to no model."""
-        return tuple(node for node, model in self._assigned.items() if model is None)
-
-    def free_instances(self, model: str) -> tuple[int, ...]:
-        """The instances of `model` all of whose nodes are free, and kept for nobody else.
-
-        First those that break up the least room for models that span more nodes.
-        """
-        slices = self.slices[model]
-        free = [node for node in self.free if self.kept.get(node, model) == model]
-        widest = max(s.num_nodes for s in self.slices.values())
-        around = Counter(node // widest for node in free)
-        starts = range(0, len(self._assigned) - slices.num_nodes + 1, slices.num_nodes)
-        found = [i for i in starts if set(free).issuperset(slices.nodes(i))]
-        return tuple(sorted(found, key=lambda i: around[i // widest]))
+        for deployment in deployments:
+            self._put_on_disk(deployment.model)
+            self._check_somewhere(deployment, cluster, system)
 
     def assign(self, instance: int, model: str) -> None:
         """Let the nodes of an instance work for `model`; its copies on their GPUs stay."""
         for node in self.slices[model].nodes(instance):
-            self._assigned[node] = model
+            self.assignments.of[node] = model
             self.residency.pin(node, Tier.GPU, model)
             self._log.add(AllocationRecord(model, node, self._log.since(), allocated=True))
             self._send(node, m.Serve(model))
@@ -89,7 +62,7 @@ class Stock:
     def release(self, instance: int, model: str) -> None:
         """The nodes of an instance are free for others; what they hold stays for a while."""
         for node in self.slices[model].nodes(instance):
-            self._assigned[node] = None
+            self.assignments.of[node] = None
             self.residency.unpin(node, Tier.GPU, model, now())
             self._log.add(AllocationRecord(model, node, self._log.since(), allocated=False))
             self._begin_demotion(node, model)
@@ -136,7 +109,7 @@ class Stock:
 
     def begin(self) -> None:
         """Time counts from now on: keep-alives of what lies in memory begin."""
-        for node in self._assigned:
+        for node in self.assignments.of:
             for tier in (Tier.GPU, Tier.HOST):
                 for copy in self.residency.copies(node, tier):
                     self.residency.touch(node, tier, copy.model, now())
@@ -273,10 +246,28 @@ class Stock:
     def _put_on_disk(self, model: str) -> None:
         """Every SSD with room left for it has the image from the start."""
         nbytes, others = self.nbytes(model), self._deployments.keys()
-        for node in self._assigned:
+        for node in self.assignments.of:
             if self.residency.has_room(node, Tier.SSD, nbytes, others):
                 self.residency.place(node, Tier.SSD, model, nbytes, 0.0, others)
                 self.residency.complete(node, Tier.SSD, model, 0.0)
+
+    def _check_somewhere(
+        self, deployment: Deployment, cluster: ClusterSpec, system: SystemSpec
+    ) -> None:
+        """Raise ConfigError unless a node can get the model wherever its last copy is."""
+        if self.residency.holders(deployment.model, Tier.SSD):
+            return
+        model, given = deployment.model, cluster.capacity.ssd
+        if not deployment.initial:
+            raise ConfigError(
+                f"{model} ({self.nbytes(model)} bytes) would be nowhere: ssd capacity is {given} for all "
+                "models; give more, or name an initial copy"
+            )
+        if not {"gpu", "host"} <= set(system.sources):
+            raise ConfigError(
+                f"sources is {system.sources}, but no SSD has {model}: its last copy may be on a GPU or in "
+                f"host memory; allow both, or give SSDs more than {given} bytes"
+            )
 
     def _image(self, model: str) -> ImageSource:
         return self._deployments[model].image
