@@ -123,8 +123,8 @@ class CheckedController(Controller):
         for node, model in stock.assignments.of.items():
             if model is not None:
                 expected[node, model] += 1
-        for node, model in stock._demoting:
-            expected[node, model] += 1
+        for node, tier, model in stock._demoting:
+            expected[node, model] += tier is Tier.GPU
         found = {
             (node, copy.model): copy.pins
             for node in self._cluster.nodes

@@ -220,3 +220,18 @@ def test_a_request_that_came_while_the_only_replica_drains_lets_it_stay():
     )  # fmt: skip
     run = Serverless(deployments, requests, 1).run()
     assert len({r.model for r in run.records(StartRecord)}) == 2
+
+
+def test_what_leaves_host_memory_goes_to_an_ssd_that_lacks_it():
+    """Only node 0 has the file at first; node 1 got the model over the network, and keeps it."""
+    quick = ScalingPolicy(target=0.25, idle_s=0.1)
+    deployment = deploy("a", quick, {0: Tier.SSD})
+    requests = (*burst(2), *burst(2, at=30.0, first=2))
+    run = Serverless([deployment], requests, 2, keep(1.0, 2.0)).run()
+    assert residencies(run, "ssd") == [("a", 1, True)]
+    gone = [r for r in run.records(ResidencyRecord) if r.tier == "host" and not r.resident]
+    stored_s = next(r.time_s for r in run.records(ResidencyRecord) if r.tier == "ssd")
+    assert stored_s == pytest.approx(next(r.time_s for r in gone if r.node == 1), abs=0.01)
+    assert start_kinds(run)[:2] == [("a", "ssd"), ("a", "cold")]
+    again = [(r.node, r.start) for r in run.records(StartRecord)][2:]
+    assert again == [(0, "ssd"), (1, "ssd")], "both read, from files of their own"

@@ -55,7 +55,8 @@ class ClusterSpec:
 class Deployment:
     """A model that may be asked for: its image, limits of an instance, and how it scales.
 
-    `initial` says where copies lie before time counts (node → GPU or HOST); those on a GPU serve at once.
+    `initial` says where copies lie before time counts (node → tier); those on a GPU serve at once. If it
+    names no SSD, every SSD with room for the image has it.
     An instance spans `nodes_per_instance` consecutive nodes.
     """
 
@@ -100,10 +101,10 @@ def _check_fit(cluster: ClusterSpec, deployment: Deployment) -> None:
         )
     starts = range(0, cluster.num_nodes - span + 1, span)
     for node, tier in deployment.initial.items():
-        if node not in starts or tier is Tier.SSD:
+        if node not in (cluster.nodes if tier is Tier.SSD else starts):
             raise ConfigError(
-                f"an initial copy of {model} is in the {tier.name} tier of node {node}; put it into GPU "
-                f"or HOST, from one of the nodes {', '.join(map(str, starts))} on"
+                f"an initial copy of {model} is in the {tier.name} tier of node {node}; it can begin at "
+                f"one of the nodes {', '.join(map(str, starts))}"
             )
 
 
