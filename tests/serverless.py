@@ -148,7 +148,10 @@ class CheckedController(Controller):
             assert not place.moves.parked
             assert not any(+place.moves._arrived)
             served = [
-                v for s in self.services.values() for v in s.served.values() if v.head == node
+                v
+                for s in self.services.values()
+                for v in s.pipelines.served.values()
+                if v.head == node
             ]
             staying = {v.record.pipeline for v in served if not v.dissolving}
             assert staying <= place._heads.keys() <= {v.record.pipeline for v in served}

@@ -100,7 +100,7 @@ class Balance:
             self._note_times(model, service)
         shares = self._shares()
         for model, service in self._services.items():
-            service.shrink(service.num_instances - shares[model])
+            service.pipelines.shrink(service.num_instances - shares[model])
         self._gather(shares)
         for model, service in sorted(self._services.items(), key=self._longest_wait):
             self._grow(service, shares[model] - service.num_instances)
@@ -125,7 +125,7 @@ class Balance:
         for node in assignments.kept:
             owner = assignments.of[node]
             if owner is not None:
-                services[owner].vacate(node)
+                services[owner].pipelines.vacate(node)
 
     def _is_due(self, model: str) -> bool:
         """Is a decision on this model due? Polled ones then wait for their next time."""
@@ -146,7 +146,7 @@ class Balance:
             self._waiting_since.setdefault(model, now())
         if not holds:
             self._holding_since.pop(model, None)
-        elif service.replicas:
+        elif service.pipelines.replicas:
             self._holding_since.setdefault(model, now())
 
     def _shares(self) -> dict[str, int]:
@@ -164,7 +164,7 @@ class Balance:
         )
 
     def _grow(self, service: Service, count: int) -> None:
-        count -= service.reclaim(max(count, 0))
+        count -= service.pipelines.reclaim(max(count, 0))
         concurrent = service.deployment.policy.concurrent
         if count > 0 and (concurrent or not service.scaling):
             self._expansion.grow(service, count)
@@ -180,11 +180,11 @@ class Balance:
             num_waiting=router.num_waiting,
             num_serving=router.num_serving,
             num_instances=service.num_instances,
-            num_ready=len(service.replicas),
+            num_ready=len(service.pipelines.replicas),
             slots_per_instance=deployment.limits.max_slots,
             nodes_per_instance=deployment.nodes_per_instance,
             num_free_nodes=len(self._stock.assignments.free),
-            idle_for_s=service.idle_for_s,
+            idle_for_s=service.pipelines.idle_for_s,
             arrivals=tuple(service.arrivals),
             scale_out_s=scale_out_s,
             service_s=service.paces.service_s,

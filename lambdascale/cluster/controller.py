@@ -159,7 +159,7 @@ class Controller:
             self._over.set()
 
     def _serving(self, pipeline: int) -> Service:
-        return next(s for s in self.services.values() if pipeline in s.served)
+        return next(s for s in self.services.values() if pipeline in s.pipelines.served)
 
     def _cover(self, coverage: m.Coverage) -> None:
         log, node = self._log, coverage.node

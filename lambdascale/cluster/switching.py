@@ -16,7 +16,8 @@ from lambdascale.pipeline.costs import Link, ModelCosts
 from lambdascale.pipeline.switch import Method
 
 if TYPE_CHECKING:
-    from lambdascale.cluster.service import Served, Service
+    from lambdascale.cluster.pipelines import Served
+    from lambdascale.cluster.service import Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class Switching:
     def _adopt(self, service: "Service", move: Move) -> None:
         u, node = move.unfinished, move.node
         assert node is not None
-        pipeline = service.replica_of(node)
+        pipeline = service.pipelines.replica_of(node)
         work = service.router.adopt(u.request, pipeline)
         pieces = tuple(m.KvPiece(p.node, p.first, p.stop) for p in move.pieces)
         adopt = m.Adopt(pipeline, work.request, tuple(work.generated), u.slot, u.length, pieces)
