@@ -35,3 +35,8 @@ def microseconds(seconds: float) -> int:
 def from_gigabytes(gigabytes: float) -> float:
     """Convert GB (10⁹ bytes) to bytes."""
     return gigabytes * 1e9
+
+
+def gigabytes(nbytes: float) -> float:
+    """Convert bytes to GB (10⁹ bytes)."""
+    return nbytes / 1e9

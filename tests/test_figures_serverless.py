@@ -179,6 +179,15 @@ def test_the_phases_of_a_scale_out_stand_end_to_end_with_the_same_colour_everywh
     assert len({min(found) for found in colors.values()}) == len(SCALE_PHASES) - 1
 
 
+def test_scale_outs_are_named_by_how_their_nodes_started_if_that_is_given() -> None:
+    rows = [(RUNS[0], 0, "cold"), (RUNS[0], 0, "cold"), (RUNS[0], 0, "warm"), (RUNS[1], 0, "hot")]
+    starts = pd.DataFrame(rows, columns=["run", "scale_out", "start"])
+    frame = scale_outs_frame(1)
+    sheet = scale_out_phases.draw(frame, starts, provenance="emulated")
+    names = [panel.get_yticklabels()[0].get_text() for panel in sheet.axes]
+    assert names == ["scale-out 0  llama-2-7b: 2 cold, 1 warm", "scale-out 0  llama-2-7b: 1 hot"]
+
+
 def test_of_many_scale_outs_the_longest_are_drawn_and_the_title_says_so() -> None:
     sheet = scale_out_phases.draw(scale_outs_frame(50), provenance="emulated", most=4)
     panel = sheet.axes[0]
@@ -188,7 +197,7 @@ def test_of_many_scale_outs_the_longest_are_drawn_and_the_title_says_so() -> Non
 
 
 def test_shifted_loads_cover_the_model_in_a_quarter_of_the_time() -> None:
-    shares, rates = cache().axes
+    shares, counts = cache().axes
     labels = [text.get_text() for text in shares.get_legend().get_texts()]
     assert labels == ["shifted: at 0.25 s", "in order: at 1.00 s"]
     shifted, in_order = shares.lines
@@ -197,9 +206,10 @@ def test_shifted_loads_cover_the_model_in_a_quarter_of_the_time() -> None:
     )
     assert shifted.get_ydata().max() == in_order.get_ydata().max() == 1
     tokens = tokens_frame()
-    for stairs, order in zip(rates.patches, ORDERS, strict=True):
-        values, edges, _ = stairs.get_data()
-        assert (values * np.diff(edges)).sum() == pytest.approx((tokens["run"] == order).sum())
+    for curve, order in zip(counts.lines, ORDERS, strict=True):
+        times = sorted(tokens.loc[tokens["run"] == order, "time_s"])
+        assert list(curve.get_xdata()[1:-1]) == pytest.approx(times)
+        assert curve.get_ydata().max() == len(times)
 
 
 def test_the_nodes_assigned_follow_the_intervals_up_to_the_end() -> None:
@@ -220,7 +230,9 @@ def test_the_nodes_assigned_follow_the_intervals_up_to_the_end() -> None:
 def test_nodes_can_be_told_apart_by_model() -> None:
     frame = allocations_frame().rename(columns={"run": "model"})
     sheet = gpu_allocation.draw(frame, requests_frame(), provenance="simulated", by="model")
-    assert len(sheet.axes[1].lines) == 2
+    lower, upper = (area.get_paths()[0].vertices for area in sheet.axes[1].collections)
+    assert lower[:, 1].max() == 5, "load-then-serve, by the alphabet"
+    assert upper[:, 1].max() == 9, "λScale on top of it"
 
 
 def test_frames_that_cannot_be_drawn_are_refused_in_one_line() -> None:

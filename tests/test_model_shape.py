@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from lambdascale.errors import ConfigError, ModelError
 from lambdascale.model.layout import ALIGNMENT, DTYPE_BYTES
-from lambdascale.model.nominal import NOMINAL, nominal_shape
+from lambdascale.model.nominal import NOMINAL, fine_tuned, is_nominal, nominal_shape
 from lambdascale.model.shape import ARCHITECTURES, ModelShape
 
 VARIANTS = [
@@ -142,3 +142,11 @@ def test_a_shape_survives_the_text_of_a_saved_configuration(tiny_model):
     shape = ModelShape.from_config(json.loads(text))
     assert (shape.model_type, shape.num_layers, shape.tied) == ("qwen3", 8, True)
     assert shape.context_length == TINY["max_position_embeddings"]
+
+
+def test_a_fine_tuned_copy_has_the_shape_of_its_original():
+    one, other = fine_tuned("llama-2-7b", 2)
+    assert (one, other) == ("llama-2-7b#1", "llama-2-7b#2")
+    assert nominal_shape(one) == nominal_shape("llama-2-7b")
+    assert is_nominal(other)
+    assert not is_nominal("smollm2-135m#1")

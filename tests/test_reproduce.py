@@ -113,18 +113,18 @@ def test_the_folder_depends_on_cells_and_parameters_and_not_on_outputs(tmp_path:
 
 
 def test_only_what_is_not_complete_is_to_do_and_its_cost_is_told(tmp_path: Path):
-    four = jobs.jobs_of("quick")
-    folders = {job.notebook: tmp_path / job.notebook for job in four}
-    folders[four[0].notebook].mkdir()
-    write_manifest(folders[four[0].notebook], {})
-    todo = jobs.to_do(four, folders)
-    assert todo == list(four[1:])
-    said = jobs.announcement(todo, len(four))
-    assert "10_multicast_latency, 11_schedules, 20_execute_while_load (1 complete already)" in said
-    assert "about 2 minutes" in said
-    stale = folders[four[0].notebook] / MANIFEST
+    listed = jobs.jobs_of("quick")
+    folders = {job.notebook: tmp_path / job.notebook for job in listed}
+    folders[listed[0].notebook].mkdir()
+    write_manifest(folders[listed[0].notebook], {})
+    todo = jobs.to_do(listed, folders)
+    assert todo == list(listed[1:])
+    said = jobs.announcement(todo, len(listed))
+    assert "10_multicast_latency, 11_schedules, 20_execute_while_load, 30_model" in said
+    assert "31_local_cache (1 complete already): about 4 minutes" in said
+    stale = folders[listed[0].notebook] / MANIFEST
     stale.write_text(json.dumps({"code": "another"}))
-    assert jobs.to_do(four, folders) == list(four)
+    assert jobs.to_do(listed, folders) == list(listed)
 
 
 def test_bench_compares_medians_with_their_targets():

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from lambdascale.errors import ConfigError
-from lambdascale.workload.arrivals import poisson, popularity, spread
+from lambdascale.workload.arrivals import Bursts, bursty, poisson, popularity, spread, thinned
 from lambdascale.workload.trace import TraceRow
 
 MODELS = tuple(f"model-{i}" for i in range(12))
@@ -40,6 +40,39 @@ def test_poisson_requests_have_the_stated_lengths_and_end_in_time():
     assert max(row.arrival_s for row in rows) < 30.0
 
 
+def test_bursty_arrivals_have_the_rate_of_steady_ones_and_far_more_in_their_fullest_minutes():
+    hours = 50.0
+    steady = poisson(MODELS[:1], PER_MINUTE, hours * 3600, seed=0)
+    rows = bursty(MODELS[:1], PER_MINUTE, hours * 3600, seed=0, bursts=Bursts())
+    assert len(rows) == pytest.approx(hours * 60, rel=0.15), "bursts differ in length"
+    assert list(rows) == sorted(rows, key=lambda row: row.arrival_s)
+
+    def dispersion(rows: tuple[TraceRow, ...]) -> float:
+        per_minute = Counter(int(row.arrival_s // 60) for row in rows)
+        counts = [per_minute[minute] for minute in range(int(hours * 60))]
+        mean = sum(counts) / len(counts)
+        return sum((count - mean) ** 2 for count in counts) / len(counts) / mean
+
+    assert dispersion(steady) == pytest.approx(1.0, rel=0.2), "Poisson"
+    assert dispersion(rows) > 1.5
+
+
+def test_bursts_that_surge_by_nothing_are_steady():
+    rows = bursty(MODELS, PER_MINUTE, 36_000, seed=0, bursts=Bursts(surge=1.0))
+    expected = len(MODELS) * 600
+    assert abs(len(rows) - expected) < 4 * expected**0.5
+
+
+def test_thinning_leaves_the_rate_and_the_order_and_slow_traces_as_they_are():
+    rows = [TraceRow(i / 10, i + 1, 1) for i in range(10_000)]
+    left = thinned(rows, 2.0, seed=0)
+    assert abs(len(left) - 2000) < 4 * 2000**0.5
+    assert list(left) == sorted(left, key=lambda row: row.arrival_s)
+    assert set(left) <= set(rows)
+    assert thinned(rows, 10.1, seed=0) == tuple(rows)
+    assert thinned([], 1.0, seed=0) == ()
+
+
 def test_popularity_falls_as_one_over_the_rank():
     shares = popularity(12)
     assert sum(shares) == pytest.approx(1)
@@ -67,5 +100,9 @@ def test_workloads_that_cannot_be_made_are_refused():
         poisson([], 1, 10, seed=0)
     with pytest.raises(ConfigError, match="each only once"):
         spread([], ["a", "a"], seed=0)
+    with pytest.raises(ConfigError, match=r"surge is 0\.5"):
+        Bursts(surge=0.5)
+    with pytest.raises(ConfigError, match="rate is 0; give requests"):
+        thinned([], 0, seed=0)
     with pytest.raises(ConfigError, match="num_models is 0"):
         popularity(0)

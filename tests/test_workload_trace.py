@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lambdascale.errors import ConfigError
-from lambdascale.workload.trace import HEADER, TraceRow, read_trace
+from lambdascale.workload.trace import HEADER, TraceRow, find_trace, read_trace
 
 HEAD = ",".join(HEADER)
 GOOD = "0.5,12,3,llama-2-7b"
@@ -118,3 +118,11 @@ def test_lines_are_counted_as_an_editor_does_even_below_a_quoted_line_break(trac
 def test_a_long_field_is_shortened_in_the_complaint(trace):
     assert len(refused(trace(HEAD, f"{'9' * 5000}x,12,3,m"))) < 150
     assert len(refused(trace(HEAD, f"0.5,{'9' * 5000},3,m"))) < 150
+
+
+def test_a_trace_is_found_in_the_folder_that_is_named_and_nowhere_else(tmp_path: Path):
+    path = tmp_path / "burst.csv"
+    path.touch()
+    assert find_trace("burst", tmp_path) == find_trace("burst", str(tmp_path)) == path
+    assert find_trace("other", tmp_path) is None
+    assert find_trace("burst", "") is None

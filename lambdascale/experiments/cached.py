@@ -1,16 +1,27 @@
 """Runs that are kept: one folder per run, named by a hash of its specification; no run is done twice."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from lambdascale.cluster.records import PhaseRecord
 from lambdascale.experiments.agents import agent_nursery
 from lambdascale.experiments.manifest import is_current
-from lambdascale.experiments.results import RunResult, folder_of, load
+from lambdascale.experiments.results import RunResult, Spec, folder_of, load
 from lambdascale.experiments.run import Watch, ignore, run
 from lambdascale.experiments.spec import RunSpec
+from lambdascale.experiments.trace_run import run_trace
+from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.fleet.nursery import Nursery
+from lambdascale.workload.trace import TraceRow
+
+Case = tuple[TraceSpec, Sequence[TraceRow]]
+Work = Callable[[Nursery | None], RunResult]
 
 
 def cached_run(
@@ -21,13 +32,7 @@ def cached_run(
     A folder that is not complete, or was written by other code, is written anew. Raises
     LambdaScaleError.
     """
-    folder = folder_of(Path(results), spec)
-    if is_current(folder):
-        watch(PhaseRecord("loaded", 0.0))
-        return load(folder)
-    result = run(spec, watch, nursery=nursery)
-    result.save(folder)
-    return result
+    return _kept(spec, results, watch, partial(run, spec, watch, nursery=nursery))
 
 
 def run_each(
@@ -40,14 +45,50 @@ def run_each(
     `watch` makes what watches each run. With `results`, each run is kept there or loaded. Real runs share
     one nursery, so that only the first waits for imports.
     """
+
+    def work(spec: RunSpec, nursery: Nursery | None) -> RunResult:
+        if results is None:
+            return run(spec, watch(spec), nursery=nursery)
+        return cached_run(spec, results, watch(spec), nursery)
+
+    return _in_turn((spec, partial(work, spec)) for spec in specs)
+
+
+def replay_each(cases: Sequence[Case], results: str | Path | None = None) -> RunResult:
+    """Replay traces, each as its specification says, and return their tables as one; as `run_each`."""
+
+    def work(spec: TraceSpec, rows: Sequence[TraceRow], nursery: Nursery | None) -> RunResult:
+        spec = replace(spec, trace_digest=spec.trace_digest or _digest(rows))
+        replay = partial(run_trace, spec, rows, nursery=nursery)
+        return replay() if results is None else _kept(spec, results, ignore, replay)
+
+    return _in_turn((spec, partial(work, spec, rows)) for spec, rows in cases)
+
+
+def _kept(
+    spec: Spec, results: str | Path, watch: Watch, work: Callable[[], RunResult]
+) -> RunResult:
+    folder = folder_of(Path(results), spec)
+    if is_current(folder):
+        watch(PhaseRecord("loaded", 0.0))
+        return load(folder)
+    result = work()
+    result.save(folder)
+    return result
+
+
+def _in_turn(works: Iterable[tuple[Spec, Work]]) -> RunResult:
+    """Do one after the other, real ones with one nursery."""
     done = []
     with ExitStack() as stack:
         nursery = None
-        for spec in specs:
+        for spec, work in works:
             if nursery is None and spec.clock == "real":
                 nursery = stack.enter_context(agent_nursery())
-            if results is None:
-                done.append(run(spec, watch(spec), nursery=nursery))
-            else:
-                done.append(cached_run(spec, results, watch(spec), nursery))
+            done.append(work(nursery))
     return RunResult.joined(done)
+
+
+def _digest(rows: Sequence[TraceRow]) -> str:
+    """A short name of a trace that is in no file."""
+    return hashlib.sha256(msgspec.json.encode(rows)).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Claims: what was expected, what was obtained, and whether it holds (ARTIFACT.md, C1 to C4).
+"""Claims: what was expected, what was obtained, and whether it holds (ARTIFACT.md, C1 to C5).
 
 Pure decisions over numbers of one run or of two that are compared. A claim about correctness must hold
 anywhere; one about time may fail on a busy machine, and is then shown as it is.

@@ -30,6 +30,8 @@ PROFILES = {
         Job("10_multicast_latency", seconds=35),
         Job("11_schedules", seconds=5),
         Job("20_execute_while_load", seconds=75),
+        Job("30_model_management", seconds=35),
+        Job("31_local_cache", seconds=65),
     ),
 }
 

@@ -12,8 +12,11 @@ from transformers.utils.logging import disable_progress_bar
 from lambdascale.engine.sampling import draw_key
 from lambdascale.experiments.inputs import load_inputs
 from lambdascale.experiments.spec import RunSpec
+from lambdascale.experiments.trace_run import load_workload
+from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.model.catalogue import load_packed
 from lambdascale.workload.request import Request
+from lambdascale.workload.trace import TraceRow
 
 
 def reference_outputs(spec: RunSpec) -> dict[int, tuple[int, ...]]:
@@ -21,13 +24,25 @@ def reference_outputs(spec: RunSpec) -> dict[int, tuple[int, ...]]:
 
     Sampled requests are seeded before each token with the key that belongs to it.
     """
-    packed = load_packed(spec.model, spec.dtype)
+    return _generated(spec.model, spec.dtype, load_inputs(spec).requests)
+
+
+def replayed_outputs(spec: TraceSpec, rows: Sequence[TraceRow]) -> dict[int, tuple[int, ...]]:
+    """Return the same for the requests that `rows` are replayed as."""
+    requests = load_workload(spec, rows).requests
+    outputs: dict[int, tuple[int, ...]] = {}
+    for model in spec.models:
+        outputs |= _generated(model, spec.dtype, [r for r in requests if r.model == model])
+    return outputs
+
+
+def _generated(name: str, dtype: str, requests: Sequence[Request]) -> dict[int, tuple[int, ...]]:
     disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(packed.folder, dtype=getattr(torch, spec.dtype))
+    folder = load_packed(name, dtype).folder
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
     model.generation_config = GenerationConfig(pad_token_id=0)
     model.eval()
     with _one_thread():
-        requests = load_inputs(spec).requests
         return {request.id: generate(model, request) for request in requests}
 
 

@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lambdascale.experiments import claims
-from lambdascale.experiments.cached import run_each
+from lambdascale.experiments.cached import Case, replay_each, run_each
+from lambdascale.experiments.chrome_trace import save_chrome_trace
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.run import Watch, ignore
 from lambdascale.experiments.spec import RunSpec
@@ -30,6 +31,10 @@ class Report:
         """Run each of `specs`, or load its result if the folder holds it; return them as one."""
         return run_each(specs, watch, self._folder)
 
+    def replay(self, *cases: Case) -> RunResult:
+        """Replay each trace as its specification says, or load its result; return them as one."""
+        return replay_each(cases, self._folder)
+
     def figure(self, name: str, sheet: Figure) -> Figure:
         """Keep a figure as PNG and PDF."""
         if self._folder:
@@ -41,6 +46,11 @@ class Report:
         if self._folder:
             frame.to_csv(self._folder / f"{name}.csv", index=False)
         return frame
+
+    def chrome_trace(self, name: str, result: RunResult) -> None:
+        """Keep what happened when, for ui.perfetto.dev."""
+        if self._folder:
+            save_chrome_trace(result, self._folder / f"{name}.trace.json")
 
     def claims(self, new: Iterable[claims.Claim]) -> None:
         """Keep claims, and print them: expected against obtained."""

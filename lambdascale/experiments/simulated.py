@@ -10,7 +10,7 @@ from lambdascale.experiments.session import Session
 from lambdascale.experiments.spec import RunSpec
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.image import ImageSource
-from lambdascale.model.nominal import NOMINAL
+from lambdascale.model.nominal import is_nominal
 from lambdascale.model.packed import PackedModel
 from lambdascale.sim import loop
 from lambdascale.sim.control import SimControl
@@ -66,7 +66,7 @@ def symbolic_inputs(spec: RunSpec, num_requests: int = 0, prompt_tokens: int = 0
 
 def simulated_model(model: str, dtype: str) -> PackedModel:
     """Return a model of the paper, which has no weights, or one that is really there."""
-    return nominal_model(model, dtype) if model in NOMINAL else load_packed(model, dtype)
+    return nominal_model(model, dtype) if is_nominal(model) else load_packed(model, dtype)
 
 
 def _tokenised(packed: PackedModel, prompts: tuple[str, ...]) -> list[tuple[int, ...]]:

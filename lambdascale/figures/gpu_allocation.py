@@ -1,8 +1,10 @@
 """Nodes that are assigned to models over time, below the requests they are for (the paper's Fig. 10).
 
-The area below a curve is GPU time, which the legend gives.
+The area below a curve is GPU time, which the legend gives. Runs are compared, so their curves overlap;
+models share the nodes, so theirs are stacked.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ from lambdascale.errors import ConfigError
 from lambdascale.figures import style
 from lambdascale.figures.throughput import bin_edges
 
+Steps = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]  # times, nodes from then on
+
 
 @style.styled
 def draw(
@@ -27,7 +31,7 @@ def draw(
     bin_s: float | None = None,
     end_s: float | None = None,
 ) -> Figure:
-    """Draw the request rate in bins of `bin_s` seconds (None: chosen), and the nodes of each `by`.
+    """Draw the request rate in bins of `bin_s` seconds (None: chosen), and the nodes of each run or model.
 
     allocations: one row per interval with `run` or `model` (whichever `by` is), `from_s`, `until_s` (NaN:
     up to `end_s`, by default the last time known); requests: `run`, `arrival_s`, of which the first run's
@@ -54,21 +58,44 @@ def draw(
 
 def _draw_nodes(panel: Axes, allocations: DataFrame, by: str, end_s: float) -> None:
     names = style.labels(allocations, by)
-    colors = sns.color_palette("colorblind", len(names))
-    for order, (name, color) in enumerate(zip(names, colors, strict=True)):
+    if by == "model":
+        names.sort()
+    labels, steps = [], []
+    for name in names:
         mine = allocations[allocations[by] == name].fillna({"until_s": end_s})
         mine = mine.assign(until_s=mine["until_s"].clip(upper=end_s))
         gpu_s = (mine["until_s"] - mine["from_s"]).sum()
-        times, counts = _steps(mine, end_s)
-        label = f"{name or 'the model'}: {gpu_s:,.0f} GPU-s"
-        on_top = 3 - order / len(names)  # the first
-        panel.step(times, counts, where="post", color=color, lw=2, label=label, zorder=on_top)
-    panel.set_ylim(0, 1.25 * panel.get_ylim()[1])  # room for the legend
+        labels.append(f"{name or 'the model'}: {gpu_s:,.0f} GPU-s")
+        steps.append(_steps(mine, end_s))
+    (_areas if by == "model" else _curves)(panel, labels, steps)
+    panel.set_ylim(bottom=0)
     panel.yaxis.set_major_locator(MaxNLocator(integer=True))
-    panel.legend(loc="upper right")
+    panel.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, borderaxespad=0.2,
+        fontsize="small", handlelength=1.2, columnspacing=1.2,
+    )  # fmt: skip
 
 
-def _steps(allocations: DataFrame, end_s: float) -> tuple[np.ndarray[Any, Any], ...]:
+def _curves(panel: Axes, labels: Sequence[str], steps: Sequence[Steps]) -> None:
+    colors = sns.color_palette("colorblind", len(labels))
+    for order, (label, (times, counts), color) in enumerate(
+        zip(labels, steps, colors, strict=True)
+    ):
+        on_top = 3 - order / len(labels)  # the first
+        panel.step(times, counts, where="post", color=color, lw=2, label=label, zorder=on_top)
+
+
+def _areas(panel: Axes, labels: Sequence[str], steps: Sequence[Steps]) -> None:
+    colors = sns.color_palette("colorblind", len(labels))
+    grid = np.unique(np.concatenate([times for times, _ in steps]))
+    base = np.zeros(len(grid))
+    for label, (times, counts), color in zip(labels, steps, colors, strict=True):
+        top = base + counts[np.searchsorted(times, grid, side="right") - 1]
+        panel.fill_between(grid, base, top, step="post", color=color, lw=0, label=label)
+        base = top
+
+
+def _steps(allocations: DataFrame, end_s: float) -> Steps:
     """When the number of nodes changes, and what it is from then on."""
     changes = np.concatenate([[0.0], allocations["from_s"], allocations["until_s"], [end_s]])
     num = len(allocations)

@@ -19,10 +19,10 @@ _NARROWEST = 0.06  # a smaller share has no number in it
 
 
 @style.styled
-def draw(starts: DataFrame, *, provenance: str) -> Figure:
+def draw(starts: DataFrame, *, provenance: str, of: str = "starts") -> Figure:
     """Draw one bar per run (a trace each), stacked by how its starts found the model.
 
-    starts: one row per start with `run`, `start` (hot, warm, cold or ssd).
+    starts: one row per start, or whatever rows are `of`, with `run`, `start` (hot, warm, cold or ssd).
     """
     style.need(starts, "starts", "run start")
     unknown = set(starts["start"]) - set(KINDS)
@@ -40,8 +40,8 @@ def draw(starts: DataFrame, *, provenance: str) -> Figure:
             _bars(panel, widths, left, label, color)
             left += widths
     counts = starts["run"].value_counts()
-    panel.set_yticks(range(len(runs)), [f"{run}\n({counts[run]} starts)" for run in runs])
-    panel.set(xlim=(0, 1), xlabel="share of starts", ylim=(len(runs) - 0.5, -0.5))
+    panel.set_yticks(range(len(runs)), [f"{run}\n({counts[run]} {of})" for run in runs])
+    panel.set(xlim=(0, 1), xlabel=f"share of {of}", ylim=(len(runs) - 0.5, -0.5))
     panel.xaxis.set_major_formatter(PercentFormatter(1.0))
     panel.grid(visible=False, axis="y")
     style.legend_beside(panel)

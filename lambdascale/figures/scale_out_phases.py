@@ -3,6 +3,8 @@
 The phases fill the whole time from the first queued request on, so a bar is as long as the scale-out took.
 """
 
+from collections.abc import Mapping
+
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,18 +15,28 @@ from lambdascale.cluster.records import SCALE_PHASES
 from lambdascale.figures import style
 
 MOST = 20  # scale-outs of a run that are drawn: the longest ones
-_WIDE = 0.055  # of the axis: a narrower phase has no number in it
+_SEEN = 0.001  # of the longest scale-out: a shorter phase is in no legend, for it cannot be seen
+_WIDE = 0.065  # of the axis: a narrower phase has no number in it
 _LIGHT = 0.6
-_LEGEND_INCHES = 0.5
+_LEGEND_INCHES = 0.7
 
 
 @style.styled
-def draw(scale_outs: DataFrame, *, provenance: str, most: int = MOST) -> Figure:
+def draw(
+    scale_outs: DataFrame,
+    starts: DataFrame | None = None,
+    *,
+    provenance: str,
+    most: int = MOST,
+) -> Figure:
     """Draw one bar per scale-out, one panel per run; of more than `most` the longest ones.
 
-    scale_outs: one row per phase, in order, with `run`, `scale_out`, `model`, `phase`, `seconds`.
+    scale_outs: one row per phase, in order, with `run`, `scale_out`, `model`, `phase`, `seconds`; starts:
+    one row per node with `run`, `scale_out`, `start`, by which the bars are named, too.
     """
     style.need(scale_outs, "scale_outs", "run scale_out model phase seconds")
+    if starts is not None:
+        style.need(starts, "starts", "run scale_out start")
     parts = {run: scale_outs[scale_outs["run"] == run] for run in style.labels(scale_outs)}
     chosen = {run: _longest(part, most) for run, part in parts.items()}
     legend = _LEGEND_INCHES / len(chosen)
@@ -33,14 +45,17 @@ def draw(scale_outs: DataFrame, *, provenance: str, most: int = MOST) -> Figure:
     longest = scale_outs.groupby(["run", "scale_out"])["seconds"].sum().max()
     colors = dict(zip(SCALE_PHASES, sns.color_palette("colorblind"), strict=True))
     for panel, (run, numbers) in zip(axes, chosen.items(), strict=True):
-        _bars(panel, parts[run], numbers, colors, longest)
+        named = {n: _name(parts[run], starts, run, n) for n in numbers}
+        _bars(panel, parts[run], named, colors, longest)
         total = parts[run]["scale_out"].nunique()
         few = f": the {len(numbers)} longest of {total} scale-outs" if len(numbers) < total else ""
         panel.set(title=f"{run}{few}", xlim=(0, 1.14 * longest))
     axes[-1].set_xlabel("time since the first request was queued (s)")
+    seconds = scale_outs.groupby("phase")["seconds"].max()
     handles = [Patch(color=color, label=phase) for phase, color in colors.items()
-               if phase in set(scale_outs["phase"])]  # fmt: skip
-    sheet.legend(handles=handles, loc="outside lower left", ncols=5, frameon=False)
+               if seconds.get(phase, 0.0) > _SEEN * longest]  # fmt: skip
+    sheet.legend(handles=handles, loc="outside lower left", ncols=5, frameon=False,
+                 title="time until it was …", alignment="left")  # fmt: skip
     return sheet
 
 
@@ -50,17 +65,25 @@ def _longest(scale_outs: DataFrame, most: int) -> list[int]:
     return [number for number in scale_outs["scale_out"].unique() if number in seconds.index]
 
 
+def _name(scale_outs: DataFrame, starts: DataFrame | None, run: str, number: int) -> str:
+    """Number and model of a scale-out, and how its nodes started."""
+    model = scale_outs.loc[scale_outs["scale_out"] == number, "model"].iloc[0]
+    name = f"scale-out {number}  {model}".rstrip()
+    if starts is None:
+        return name
+    mine = starts[(starts["run"] == run) & (starts["scale_out"] == number)]
+    return f"{name}: " + ", ".join(f"{n} {how}" for how, n in mine["start"].value_counts().items())
+
+
 def _bars(
     panel: Axes,
     scale_outs: DataFrame,
-    numbers: list[int],
+    named: Mapping[int, str],
     colors: dict[str, tuple[float, float, float]],
     longest: float,
 ) -> None:
-    names = []
-    for row, number in enumerate(numbers):
+    for row, number in enumerate(named):
         mine = scale_outs[scale_outs["scale_out"] == number]
-        names.append(f"scale-out {number}  {mine['model'].iloc[0]}".rstrip())
         end_s = 0.0
         for phase, seconds in zip(mine["phase"], mine["seconds"], strict=True):
             (bar,) = panel.barh(row, seconds, left=end_s, height=0.72, color=colors[phase])
@@ -70,8 +93,8 @@ def _bars(
             bar.set_gid("phase")
             end_s += seconds
         panel.text(end_s, row, f" {end_s:.2f} s", va="center", fontsize="small", gid="total")
-    panel.set_yticks(range(len(numbers)), names)
-    panel.set_ylim(len(numbers) - 0.5, -0.5)
+    panel.set_yticks(range(len(named)), named.values())
+    panel.set_ylim(len(named) - 0.5, -0.5)
     panel.grid(visible=False, axis="y")
 
 

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from lambdascale.model.blocks import BlockMap
-from lambdascale.model.nominal import NOMINAL, nominal_shape
+from lambdascale.model.nominal import nominal_config, nominal_shape
 from lambdascale.model.packed import PackedModel
 from lambdascale.model.shape import ModelShape
 from lambdascale.sim.content import put_image
@@ -16,8 +16,8 @@ from lambdascale.sim.regions import new_region
 
 
 def nominal_model(model: str, dtype: str = "float16") -> PackedModel:
-    """Return a model of the paper's evaluation; ModelError for an unknown name."""
-    return _unpacked(model, nominal_shape(model), json.dumps(dict(NOMINAL[model])), dtype)
+    """Return a model of the paper's evaluation, or a copy; ModelError for an unknown name."""
+    return _unpacked(model, nominal_shape(model), json.dumps(dict(nominal_config(model))), dtype)
 
 
 def symbolic_model(

@@ -51,6 +51,12 @@ def read_trace(path: Path) -> tuple[TraceRow, ...]:
     return tuple(row for _, row in rows)
 
 
+def find_trace(name: str, folder: str | Path) -> Path | None:
+    """Return the file `name`.csv in `folder`; None if there is none, or no folder is given (empty text)."""
+    path = Path(folder) / f"{name}.csv"
+    return path if str(folder) and path.is_file() else None
+
+
 def _text(path: Path) -> str:
     try:
         data = path.read_bytes()
