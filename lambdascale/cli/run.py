@@ -13,7 +13,7 @@ from lambdascale.engine.device import DeviceModel
 from lambdascale.errors import ConfigError
 from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.model.catalogue import CATALOGUE
-from lambdascale.model.nominal import NOMINAL
+from lambdascale.model.nominal import NOMINAL, is_nominal
 from lambdascale.workload.trace import TraceRow, read_trace
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _measured_device(spec: TraceSpec, silent: bool) -> DeviceModel:
     from lambdascale.experiments.floor import emulated_device
     from lambdascale.model.catalogue import load_packed
 
-    without = [model for model in spec.models if model in NOMINAL]
+    without = [model for model in spec.models if is_nominal(model)]
     if without:
         raise ConfigError(
             f"{without[0]} has no weights to measure; give --device-gbytes and --device-tflops"
