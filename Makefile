@@ -42,7 +42,7 @@ kick-the-tires: setup ## Run the notebooks at their quick defaults and print exp
 
 reproduce: kick-the-tires ## Run all that this machine can (for now the quick profile)
 
-bench: setup ## Measure multicast and batching as ratios against memcpy and transformers
+bench: setup ## Measure multicast, storage and batching as ratios against memcpy and transformers
 	$(VENV_PYTHON) -m lambdascale.experiments.bench
 
 lab: setup ## Open the notebooks in JupyterLab

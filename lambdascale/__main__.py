@@ -21,12 +21,14 @@ COMMANDS = {
     "plan": "show who sends which block to whom and when, without running anything",
     "scale": "grow a real model from k to N nodes of this machine while they answer prompts",
     "simulate": "run the same system in virtual time: any number of nodes, no weights needed",
+    "run": "replay a trace of requests on a cluster that scales with them, or simulate it",
     "fetch": "put a model into the cache, packed and ready to scale",
 }
 EXAMPLES = """examples:
   lambdascale plan --nodes 8 --sources 2
   lambdascale scale --nodes 4 --sources 2 --link-gbps 1 --prompts prompts.txt
-  lambdascale simulate --model llama-2-13b --nodes 12 --sources 1"""
+  lambdascale simulate --model llama-2-13b --nodes 12 --sources 1
+  lambdascale run --nodes 4 --trace trace.csv --speedup 6"""
 BAD_INPUT, OUTPUT_CLOSED, INTERRUPTED, TERMINATED = 2, 141, 130, 143  # exit statuses
 
 

@@ -30,3 +30,8 @@ def from_megabytes(megabytes: float) -> float:
 def microseconds(seconds: float) -> int:
     """Convert seconds to whole microseconds."""
     return round(seconds * 1e6)
+
+
+def from_gigabytes(gigabytes: float) -> float:
+    """Convert GB (10⁹ bytes) to bytes."""
+    return gigabytes * 1e9

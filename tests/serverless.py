@@ -123,8 +123,8 @@ class CheckedController(Controller):
         for node, model in stock.assignments.of.items():
             if model is not None:
                 expected[node, model] += 1
-        for node, model in stock._demoting:
-            expected[node, model] += 1
+        for node, tier, model in stock._demoting:
+            expected[node, model] += tier is Tier.GPU
         found = {
             (node, copy.model): copy.pins
             for node in self._cluster.nodes
@@ -175,6 +175,8 @@ class Serverless:
     pcie_s: float = 0.5
     ssd_s: float = 4.0
     preconnect: bool = True
+    nodes_per_host: int = 1
+    local_s: float = 0.05  # of model "a" between nodes of a host
     watch: Callable[["Serverless", Record], None] = lambda run, record: None
     cancelled: set[int] = field(default_factory=set)
     timeout_s: float = 600.0
@@ -187,7 +189,9 @@ class Serverless:
 
     def disturbed(self) -> "Serverless":
         """Run without looking at the tokens."""
-        self.network, self.control = SimNetwork(LATENCY_S), SimControl(LATENCY_S)
+        local_rate = NBYTES / self.local_s
+        self.network = SimNetwork(LATENCY_S, 0.0, self.nodes_per_host, local_rate)
+        self.control = SimControl(LATENCY_S)
         self.fleet = SimFleet(self.network, self.control)
         self.log = RunLog(lambda record: self.watch(self, record))
         loop.run(_Session.of(self).run(self.control, self.fleet, self.log))
@@ -261,6 +265,7 @@ class _Session(Session):
             run.rate,
             LATENCY_S,
             DEVICE,
+            run.nodes_per_host,
         )
         agents = tuple(
             AgentSpec(node, "", "sim", run.rate, DEVICE, NBYTES / run.ssd_s, NBYTES / run.pcie_s)

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from typing import get_args
 
 import pytest
 
@@ -9,23 +10,50 @@ from lambdascale.control import messages as m
 from lambdascale.control.streams import StreamControl
 from lambdascale.engine.base import EngineLimits
 from lambdascale.errors import AuthError, PeerGoneError
+from lambdascale.model.image import ImageSource
 from lambdascale.model.layout import ImageLayout
 from lambdascale.multicast.schedule import Transfer
 from lambdascale.pipeline.stages import Stage
+from lambdascale.storage.tiers import Tier
 from lambdascale.workload.request import Request, Sampling
+
+IMAGE = ImageSource(
+    "image", "{}", ImageLayout("m", "float32", (0, 1, 2, 3), (), True), (1, 2**64 - 1)
+)
+ASKED = Request(7, (1, 2), 4, Sampling(0.5, seed=3), (9,), 1.5, "m")
 
 EXAMPLES: list[m.Message] = [
     m.Hello(3, "somewhere"),
-    m.Prepare(
-        "image", "{}", ImageLayout("m", "float32", (0, 1, 2, 3), (), True), (1, 2**64 - 1),
-        EngineLimits(4, 128), 4, True,
-    ),
-    m.Multicast((Transfer(1, 0, 2, 5),), 2, False),
-    m.Coverage(2, (m.Arrival(5, 0, 1.5, math.inf),)),
-    m.Form(1, (Stage(2, 0, 3), Stage(3, 3, 5)), 8),
-    m.Submit(1, Request(7, (1, 2), 4, Sampling(0.5, seed=3), (9,)), (4, 5)),
+    m.Prepare((m.Hosted("m", IMAGE, EngineLimits(4, 128)),), 4096, 0, 4),
+    m.Prepared(3),
+    m.Connect(-1, {0: "here", 3: "there"}, (3,), ()),
+    m.Connected(3, -1),
+    m.Hold("m", Tier.GPU, -128, 1, 3),
+    m.Drop("m", Tier.HOST, 64, 3, True),
+    m.Serve("m"),
+    m.Load("m", Tier.SSD, Tier.HOST, (2, 0, 1)),
+    m.Multicast(6, "m", Tier.HOST, (Transfer(1, 0, 2, 5),), {2: -64}, 2, False),
+    m.OpenTick(6, 1),
+    m.Coverage(2, "m", Tier.GPU, (m.Arrival(5, 0, "network", 1.5, math.inf),)),
+    m.CorruptBlock(2, "m", 5, 0),
+    m.Resend("m", Tier.GPU, Transfer(0, 0, 2, 5), 64),
+    m.Form(1, "m", (Stage(2, 0, 3), Stage(3, 3, 5)), 8),
+    m.Submit(1, ASKED, (4, 5)),
+    m.Adopt(1, ASKED, (4, 5), 3, 17, (m.KvPiece(2, 0, 3),)),
+    m.SendKv(2, 3, 0, 3, 17),
+    m.Cancel(1, 7),
+    m.Cancelled(1, 7),
     m.Tokens(1, 2.5, (m.Token(7, 0, 11, False),)),
+    m.Dissolve(1),
+    m.Dissolved(1, (m.Seated(7, 3, 17),)),
+    m.Stop(),
+    m.Report(3, 12, 1),
+    m.Failed(3, "CorruptBlockError", "block 5"),
 ]  # fmt: skip
+
+
+def test_there_is_an_example_of_every_message():
+    assert {type(message) for message in EXAMPLES} == set(get_args(m.Message))
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=lambda m: type(m).__name__)

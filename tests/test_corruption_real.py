@@ -1,18 +1,19 @@
 """A byte that changes on its way or on the disk: detected, reported, and never served."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from lambdascale.cluster.exchange import MAX_ATTEMPTS, BlockExchange
 from leftovers import own_children, within
 from tiny import TinyModel
 
+from lambdascale.cluster.copies import MAX_ATTEMPTS, NETWORK, ModelCopy, Sends, Ticks
 from lambdascale.cluster.links import Links
-from lambdascale.cluster.tags import IMAGE, INBOX, OUTBOX, Kind, untag
+from lambdascale.cluster.tags import GPU, Kind, untag
 from lambdascale.config import ScaleSpec
 from lambdascale.control.messages import Arrival
 from lambdascale.errors import CorruptBlockError, LambdaScaleError
@@ -22,6 +23,8 @@ from lambdascale.experiments.spec import RunSpec
 from lambdascale.model.blocks import BlockMap
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.checksum import checksum
+from lambdascale.model.image import ImageSource
+from lambdascale.model.layout import ALIGNMENT
 from lambdascale.multicast.schedule import Transfer
 from lambdascale.sim.models import symbolic_model
 from lambdascale.transport.base import Lane, Link, Notice, PeerLost, Region, Transport
@@ -31,6 +34,7 @@ SECRET = b"the secret of the corruption test"
 LAYOUT = symbolic_model(num_layers=8, hidden=32).layout
 NUM_BLOCKS, DAMAGED = 6, 4
 SOURCE, RECEIVER = 0, 1
+BASES = {SOURCE: 0, RECEIVER: 3 * ALIGNMENT}  # where a node's copy begins in its arena
 
 
 class Damaging:
@@ -42,7 +46,7 @@ class Damaging:
     def __init__(self, inner: Transport, times: int) -> None:
         self._inner = inner
         self._times = times
-        self._image: Region | None = None
+        self._arena: Region | None = None
 
     @property
     def node(self) -> int:
@@ -54,8 +58,8 @@ class Damaging:
 
     async def register(self, key: int, nbytes: int, touched: bool = True) -> Region:
         region = await self._inner.register(key, nbytes, touched)
-        if key == IMAGE:
-            self._image = region
+        if key == GPU:
+            self._arena = region
         return region
 
     async def connect(self, peer: int, address: str, lane: Lane) -> Link:
@@ -64,9 +68,9 @@ class Damaging:
     async def receive(self) -> Notice | PeerLost:
         event = await self._inner.receive()
         if isinstance(event, Notice) and untag(event.tag) == (Kind.BLOCK, DAMAGED) and self._times:
-            assert self._image is not None
+            assert self._arena is not None
             self._times -= 1
-            self._image.view[event.offset + event.nbytes // 2] ^= 1
+            self._arena.view[event.offset + event.nbytes // 2] ^= 1
         return event
 
     async def close(self) -> None:
@@ -79,16 +83,20 @@ class Node:
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self.links = Links(transport)
-        self.corrupt: list[tuple[int, int]] = []
+        self.corrupt: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
         self.arrivals: list[Arrival] = []
-        self.resends: list[int] = []
 
-    async def prepare(self, checksums: list[int]) -> None:
-        self.image = await self.transport.register(IMAGE, LAYOUT.nbytes)
-        await self.transport.register(INBOX, 64)
-        outbox = await self.transport.register(OUTBOX, 64)
-        blocks = BlockMap.of(LAYOUT, NUM_BLOCKS)
-        self.exchange = BlockExchange(self.image, outbox, blocks, checksums, self.links)
+    @property
+    def base(self) -> int:
+        return BASES[self.transport.node]
+
+    async def prepare(self, image: ImageSource) -> None:
+        self.arena = await self.transport.register(GPU, self.base + LAYOUT.nbytes)
+        parts = range(LAYOUT.num_parts)
+        self.copy = ModelCopy(self.arena, self.base, image, parts, self.links)
+
+    def content(self) -> memoryview:
+        return self.arena.view[self.base : self.base + LAYOUT.nbytes]
 
     async def watch(self) -> None:
         """Do as an agent does with what peers write."""
@@ -96,55 +104,74 @@ class Node:
             event = await self.transport.receive()
             assert isinstance(event, Notice)
             kind, block = untag(event.tag)
-            if kind is Kind.RESEND:
-                self.resends.append(block)
-                await self.exchange.send(event.peer, block)
-            elif arrival := await self.exchange.arrived(event, block, self._reported):
+            assert kind is Kind.BLOCK
+            assert self.copy.is_block(block, event.offset)
+            if arrival := await self.copy.arrived(block, event.peer, self._reported):
                 self.arrivals.append(arrival)
 
     def _reported(self, block: int, src: int) -> None:
-        self.corrupt.append((block, src))
+        self.corrupt.put_nowait((block, src))
 
 
-def content() -> bytes:
+class Control:
+    """Lets who sent a corrupted block send it again, as the controller does; keeps what was reported."""
+
+    def __init__(self, source: Node, receiver: Node) -> None:
+        self.source = source
+        self.receiver = receiver
+        self.reports: list[tuple[int, int]] = []
+
+    async def answer(self) -> None:
+        while True:
+            block, src = await self.receiver.corrupt.get()
+            self.reports.append((block, src))
+            assert src == SOURCE
+            await self.source.copy.send(Transfer(0, src, RECEIVER, block), BASES[RECEIVER])
+
+
+def made_up() -> bytes:
     return np.random.default_rng(5).bytes(LAYOUT.nbytes)
 
 
-async def multicast(name: str, times: int, until: Callable[[Node], bool]) -> tuple[Node, Node]:
+async def multicast(name: str, times: int, until: Callable[[Node], bool]) -> Control:
     """Send all blocks from one node to the other until `until` holds of the receiver."""
-    blocks, image = BlockMap.of(LAYOUT, NUM_BLOCKS), content()
+    blocks, content = BlockMap.of(LAYOUT, NUM_BLOCKS), made_up()
     spans = [blocks.span(block) for block in range(NUM_BLOCKS)]
-    checksums = [checksum(image[at : at + nbytes]) for at, nbytes in spans]
+    checksums = tuple(checksum(content[at : at + nbytes]) for at, nbytes in spans)
     source = Node(await open_transport(name, SOURCE, SECRET))
     receiver = Node(Damaging(await open_transport(name, RECEIVER, SECRET), times))
+    control = Control(source, receiver)
     try:
         for node in (source, receiver):
-            await node.prepare(checksums)
+            await node.prepare(ImageSource("", "{}", LAYOUT, checksums))
             node.links.learn({n.transport.node: n.transport.address for n in (source, receiver)})
-        source.image.view[:] = image
-        await source.exchange.verify_all()
-        await asyncio.wait_for(_run(source, receiver, until), timeout=20)
-        assert bytes(receiver.image.view) == image
+        source.content()[:] = content
+        for block in range(NUM_BLOCKS):
+            assert await source.copy.verify(block, SOURCE, "ssd") is not None
+        await asyncio.wait_for(_run(control, until), timeout=20)
+        assert receiver.content() == content
     finally:
         for node in (source, receiver):
             await node.transport.close()
-    return source, receiver
+    return control
 
 
-async def _run(source: Node, receiver: Node, until: Callable[[Node], bool]) -> None:
-    sends = [Transfer(1 + block, SOURCE, RECEIVER, block) for block in range(NUM_BLOCKS)]
-    watching = [asyncio.ensure_future(node.watch()) for node in (source, receiver)]
+async def _run(control: Control, until: Callable[[Node], bool]) -> None:
+    transfers = [Transfer(1 + block, SOURCE, RECEIVER, block) for block in range(NUM_BLOCKS)]
+    sends = Sends(transfers, BASES, window=2, ticks=Ticks(barrier=False))
+    work = (control.source.watch(), control.receiver.watch(), control.answer())
+    tasks = [asyncio.ensure_future(w) for w in work]
     try:
-        await source.exchange.send_all(sends, window=2, barrier=False)
-        while not until(receiver):
-            for task in watching:
+        await control.source.copy.send_all(sends)
+        while not until(control.receiver):
+            for task in tasks:
                 if task.done():
                     task.result()
             await asyncio.sleep(0.001)
     finally:
-        for task in watching:
+        for task in tasks:
             task.cancel()
-        await asyncio.wait(watching)
+        await asyncio.wait(tasks)
 
 
 def complete(receiver: Node) -> bool:
@@ -153,12 +180,12 @@ def complete(receiver: Node) -> bool:
 
 @pytest.mark.parametrize("name", ["shm", "tcp"])
 @pytest.mark.parametrize("times", [0, 1, MAX_ATTEMPTS - 1])
-def test_a_block_damaged_on_its_way_is_reported_and_fetched_again(name: str, times: int):
-    source, receiver = asyncio.run(multicast(name, times, complete))
-    assert receiver.corrupt == [(DAMAGED, SOURCE)] * times
-    assert source.resends == [DAMAGED] * times
-    assert sorted(a.block for a in receiver.arrivals) == list(range(NUM_BLOCKS)), "each once"
-    assert {a.src for a in receiver.arrivals} == {SOURCE}
+def test_a_block_damaged_on_its_way_is_reported_and_sent_again(name: str, times: int):
+    control = asyncio.run(multicast(name, times, complete))
+    assert control.reports == [(DAMAGED, SOURCE)] * times
+    arrivals = control.receiver.arrivals
+    assert sorted(a.block for a in arrivals) == list(range(NUM_BLOCKS)), "each once"
+    assert {(a.src, a.origin) for a in arrivals} == {(SOURCE, NETWORK)}
 
 
 @pytest.mark.parametrize("name", ["shm", "tcp"])
@@ -184,7 +211,7 @@ def test_a_source_whose_image_has_changed_on_the_disk_refuses_to_serve_it(
     load_inputs(spec)  # keeps the checksums of the whole image
     flip(load_packed(spec.model, spec.dtype).image, block=5)
     reason = (
-        r"^node 0: block 5 of the image on this source does not match its checksum; "
+        rf"^node 0: block 5 of {re.escape(spec.model)} from SSD of node 0 does not match its checksum; "
         r"remove the cached model and fetch it again \(CorruptBlockError\)$"
     )
     with pytest.raises(LambdaScaleError, match=reason):

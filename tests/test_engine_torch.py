@@ -253,24 +253,49 @@ def test_the_event_loop_runs_while_a_step_does_and_a_cancelled_caller_harms_noth
     with_engine(packed, body, DeviceModel(bandwidth=1e15, flops=1e18, launch_s=0.15))
 
 
-def test_memory_cannot_vanish_under_an_engine_and_is_free_once_it_is_closed(
-    packed: PackedModel,
+@pytest.mark.parametrize("end", ["detach", "close"])
+def test_memory_cannot_vanish_under_an_engine_and_is_free_once_it_lets_go(
+    packed: PackedModel, end: str
 ) -> None:
     async def main() -> None:
-        engine, region = TorchEngine(), Memory(packed.layout.nbytes)
-        owner = mmap.mmap(-1, packed.layout.nbytes)
-        region.view = memoryview(owner)
-        await ready(engine, packed, region, LIMITS)
-        region.view.release()
-        with pytest.raises(BufferError):
+        engine = TorchEngine()
+        await engine.prepare(packed.layout, packed.config, LIMITS)
+        owners = [mmap.mmap(-1, nbytes) for nbytes in (packed.layout.nbytes, engine.kv.nbytes)]
+        regions = [Memory(1), Memory(1)]
+        for region, owner in zip(regions, owners, strict=True):
+            region.nbytes, region.view = len(owner), memoryview(owner)
+        await engine.attach(regions[0], 0, regions[1])
+        for region, owner in zip(regions, owners, strict=True):
+            region.view.release()
+            with pytest.raises(BufferError):
+                owner.close()
+        rows = await engine.forward(Step(0, 3, [Chunk(0, 0, 1, False)], tokens=[0]))
+        await (engine.detach() if end == "detach" else engine.close())
+        for owner in owners:
             owner.close()
-        rows = await engine.forward(Step(0, 1, [Chunk(0, 0, 1, False)], tokens=[0]))
         await engine.close()
-        owner.close()
         await engine.close()
         assert not rows.any()  # rows are the caller's, not a view of the image
 
     asyncio.run(main())
+
+
+def test_what_the_kv_region_held_before_does_not_matter(packed: PackedModel) -> None:
+    async def tokens(old: int) -> list[int]:
+        engine, region = TorchEngine(), Memory(packed.layout.nbytes)
+        load(region, packed)
+        await engine.prepare(packed.layout, packed.config, LIMITS)
+        kv = Memory(engine.kv.nbytes)
+        kv.bytes[:] = old  # not a number, if all bits are set
+        await engine.attach(region, 0, kv)
+        await greedy(engine, list(range(9)), 0, 1)
+        chunks = [Chunk(0, 9, 1, True), Chunk(1, 0, 1, True), Chunk(3, 0, 1, True)]
+        rows = await engine.forward(Step(0, ALL, chunks, tokens=[1, 2, 3]))
+        found = await engine.sample(rows, [Pick(i, 0, GREEDY) for i in range(3)])
+        await engine.close()
+        return found
+
+    assert asyncio.run(tokens(0xFF)) == asyncio.run(tokens(0))
 
 
 @pytest.mark.parametrize("device", ["cuda", "tpu"])

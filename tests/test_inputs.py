@@ -1,5 +1,6 @@
 """What is given to a run is checked before anything starts, the same on both clocks."""
 
+import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,16 +11,25 @@ import torch
 from leftovers import own_children
 from tiny import TinyModel
 
+from lambdascale.cluster.agent import Agent, Leaves
 from lambdascale.cluster.tags import MAX_VALUE
 from lambdascale.config import ScaleSpec
+from lambdascale.control import messages as m
+from lambdascale.control.streams import StreamControl
 from lambdascale.engine.device import DeviceModel
+from lambdascale.engine.torch_engine import TorchEngine
 from lambdascale.errors import ConfigError
 from lambdascale.experiments.inputs import Inputs, check, load_inputs, load_model, node_nbytes
 from lambdascale.experiments.run import run
+from lambdascale.experiments.scaling import scale_out
+from lambdascale.experiments.session import Session
 from lambdascale.experiments.simulated import symbolic_inputs
 from lambdascale.experiments.spec import RunSpec
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.layout import ALIGNMENT
+from lambdascale.storage.files import FileStorage
+from lambdascale.transport.base import Region, Transport
+from lambdascale.transport.registry import open_transport
 from lambdascale.workload.request import Request
 
 VOCAB, CONTEXT = 512, 256
@@ -123,6 +133,52 @@ def test_more_blocks_than_a_notice_can_number_are_refused(spec: RunSpec):
     finest = replace(spec, scale=replace(spec.scale, num_blocks=MAX_VALUE + 1))
     with pytest.raises(ConfigError, match=r"blocks is 16777216; at most 16777215 .* \(24 bits\)"):
         check(finest)
+
+
+class Counting:
+    """A transport that adds up the bytes registered with it."""
+
+    def __init__(self, inner: Transport) -> None:
+        self._inner = inner
+        self.node, self.address = inner.node, inner.address
+        self.connect, self.receive, self.close = inner.connect, inner.receive, inner.close
+        self.nbytes = 0
+
+    async def register(self, key: int, nbytes: int, touched: bool = True) -> Region:
+        self.nbytes += nbytes
+        return await self._inner.register(key, nbytes, touched)
+
+
+async def registered(session: Session) -> int:
+    """Prepare a node of `session` and return the bytes that it has registered."""
+    control = StreamControl(b"secret")
+    listener = await control.listen()
+    transport = Counting(await open_transport("shm", 0, b"secret"))
+    channel = await control.connect(listener.address, 0)
+    agent = Agent(0, Leaves(channel, transport, TorchEngine, FileStorage()))
+    running = asyncio.ensure_future(agent.run())
+    controller = await listener.accept()
+    capacity, num_lanes = session.cluster.capacity, session.cluster.num_nodes
+    hosted = tuple(m.Hosted(d.model, d.image, d.limits) for d in session.deployments)
+    controller.send(m.Prepare(hosted, capacity.gpu, capacity.host, num_lanes))
+    assert isinstance(await controller.receive(), m.Hello)
+    assert isinstance(await controller.receive(), m.Prepared)
+    controller.send(m.Stop())
+    await running
+    await controller.close()
+    await listener.close()
+    return transport.nbytes
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+@pytest.mark.parametrize("scale", [ScaleSpec(1, 2), ScaleSpec(2, 5, max_slots=3, max_length=40)])
+def test_a_node_registers_as_many_bytes_as_were_counted(
+    tiny_model: TinyModel, family: str, scale: ScaleSpec
+):
+    spec = RunSpec(model=str(tiny_model(family)), scale=scale)
+    packed = load_packed(spec.model, spec.dtype)
+    session = scale_out(spec, load_inputs(spec, packed))
+    assert asyncio.run(registered(session)) == node_nbytes(spec, packed)
 
 
 def test_memory_for_inboxes_and_outboxes_is_counted(tiny_model: TinyModel):

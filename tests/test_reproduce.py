@@ -10,6 +10,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from lambdascale.experiments import bench, claims, jobs, reproduce
 from lambdascale.experiments.bench_engine import Batching
 from lambdascale.experiments.bench_multicast import CONTESTANTS, Timing
+from lambdascale.experiments.bench_storage import Moving
 from lambdascale.experiments.execution import EXECUTED, NotebookError, execute, parameters_of
 from lambdascale.experiments.jobs import Job
 from lambdascale.experiments.manifest import MANIFEST, is_current, read_manifest, write_manifest
@@ -135,4 +136,10 @@ def test_bench_compares_medians_with_their_targets():
     slow = bench.batching_claim(Batching("bfloat16", 149, 100, 1, 1, 1))
     assert (slow.expected, slow.holds) == ("≥ 1.50", False)
     assert bench.batching_claim(Batching("float32", 149, 100, 1, 1, 1)).holds
-    assert not claims.wrong(found), "a slow machine is no wrong answer"
+    stored = bench.storage_claims(Moving(1.1, 1.0, 1.3, 1.0))
+    assert [(claim.expected, claim.holds) for claim in stored] == [
+        ("≤ 1.20", True),
+        ("≤ 1.20", False),
+    ]
+    assert "readinto" in claims.table([*found, *stored])
+    assert not claims.wrong([*found, *stored]), "a slow machine is no wrong answer"

@@ -139,11 +139,8 @@ def test_a_member_that_is_complete_early_stays_while_it_still_sends():
     for record in run.records(BlockRecord):
         if record.model == "a":
             ends[record.node] = record.verified_s
-    freed: dict[int, float] = {}
-    for event in run.records(AllocationRecord):
-        if event.model == "a" and not event.allocated:
-            freed.setdefault(event.node, event.time_s)
-    assert any(time_s < ends[4] for node, time_s in freed.items() if node in (1, 2, 3)), "early"
+    over = [r for r in run.records(AllocationRecord) if r.model == "a" and not r.allocated]
+    assert any(r.time_s < ends[4] for r in over if r.node in (1, 2, 3)), "early"
 
 
 @pytest.mark.parametrize("tier", [GPU, HOST])
@@ -223,3 +220,18 @@ def test_a_request_that_came_while_the_only_replica_drains_lets_it_stay():
     )  # fmt: skip
     run = Serverless(deployments, requests, 1).run()
     assert len({r.model for r in run.records(StartRecord)}) == 2
+
+
+def test_what_leaves_host_memory_goes_to_an_ssd_that_lacks_it():
+    """Only node 0 has the file at first; node 1 got the model over the network, and keeps it."""
+    quick = ScalingPolicy(target=0.25, idle_s=0.1)
+    deployment = deploy("a", quick, {0: Tier.SSD})
+    requests = (*burst(2), *burst(2, at=30.0, first=2))
+    run = Serverless([deployment], requests, 2, keep(1.0, 2.0)).run()
+    assert residencies(run, "ssd") == [("a", 1, True)]
+    gone = [r for r in run.records(ResidencyRecord) if r.tier == "host" and not r.resident]
+    stored_s = next(r.time_s for r in run.records(ResidencyRecord) if r.tier == "ssd")
+    assert stored_s == pytest.approx(next(r.time_s for r in gone if r.node == 1), abs=0.01)
+    assert start_kinds(run)[:2] == [("a", "ssd"), ("a", "cold")]
+    again = [(r.node, r.start) for r in run.records(StartRecord)][2:]
+    assert again == [(0, "ssd"), (1, "ssd")], "both read, from files of their own"

@@ -181,11 +181,11 @@ BAD = {
         ),
         "do not fit into the GPU tier of node 0",
     ),
-    "initial on ssd": (lambda: Serverless([deploy("a", initial={0: Tier.SSD})], ()), "SSD tier"),
+    "initial on ssd": (lambda: Serverless([deploy("a", initial={7: Tier.SSD})], ()), "SSD tier"),
     "initial nowhere": (lambda: Serverless([deploy("a", initial={9: GPU})], ()), "node 9"),
     "initial within": (
         lambda: Serverless([deploy("a", initial={1: GPU}, nodes_per_instance=2)], ()),
-        "node 1; .* nodes 0, 2 on",
+        "node 1; .* nodes 0, 2",
     ),
     "span": (lambda: Serverless([deploy("a", nodes_per_instance=5)], ()), "spans 5 nodes"),
     "parts": (

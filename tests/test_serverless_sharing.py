@@ -62,12 +62,12 @@ def test_polled_decisions_fall_at_their_times_after_their_phase():
     assert all((time_s - 0.25) % 1.0 == pytest.approx(0.0, abs=0.01) for time_s in decided)
 
 
-def test_without_concurrent_scale_outs_one_ends_before_the_next_begins():
+def test_without_concurrent_scale_outs_one_has_loaded_before_the_next_begins():
     policy = ScalingPolicy(target=1.0, concurrent=False)
     run = Serverless([deploy("a", policy)], steady("a", 20, 0.2, 0, 60)).run()
     spans: dict[int, list[float]] = {}
     for record in run.records(ScaleRecord):
-        if record.phase in ("decided", "full speed"):
+        if record.phase in ("decided", "switched"):
             spans.setdefault(record.scale_out, []).append(record.time_s)
     ordered = [spans[number] for number in sorted(spans)]
     assert len(ordered) > 1

@@ -105,6 +105,25 @@ def test_a_release_of_parts_of_pages_zeroes_them_and_frees_the_whole_ones():
     run(body)
 
 
+def test_a_cancelled_release_does_not_come_after_a_later_use():
+    async def body() -> None:
+        async with opened(1) as (node,):
+            region = await node.register(1, SIZE)
+            for turns in range(4):
+                busy = [asyncio.ensure_future(region.checksum(0, SIZE)) for _ in range(turns)]
+                release = asyncio.ensure_future(region.release(0, SIZE))
+                await asyncio.sleep(0)
+                release.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await release
+                np.frombuffer(region.view, np.uint8)[:] = 1
+                await asyncio.gather(*busy)
+                await asyncio.sleep(0.01)
+                assert np.frombuffer(region.view, np.uint8).all()
+
+    run(body)
+
+
 def test_a_peer_that_writes_into_untouched_memory_fills_only_what_it_writes():
     async def body() -> None:
         async with opened(2) as (a, b):

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lambdascale.cluster.activation import slot_nbytes
@@ -29,12 +30,16 @@ class _Stopped(Exception):  # noqa: N818 - the usual way to end a TaskGroup, not
 
 @dataclass(frozen=True, slots=True)
 class Leaves:
-    """Everything an agent touches the world with; one engine is made per model."""
+    """Everything an agent touches the world with; one engine is made per model.
+
+    `ssd` is the folder to which images go that are stored later.
+    """
 
     channel: Channel
     transport: Transport
     make_engine: Callable[[], Engine]
     storage: Storage
+    ssd: Path = Path("ssd")
 
 
 class Agent:
@@ -111,7 +116,7 @@ class Agent:
             row, final = widths.row_nbytes, widths.final_row_nbytes
             slots.append(slot_nbytes(limits, layout.num_parts, row, final))
         self._workplace = await prepare(
-            message, self._node, leaves.transport, leaves.storage, self._engines, max(slots),
+            message, self._node, leaves.transport, leaves.storage, leaves.ssd, self._engines, max(slots),
             self._links, self._reporter,
         )  # fmt: skip
         leaves.channel.send(m.Prepared(self._node))

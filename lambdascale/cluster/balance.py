@@ -155,17 +155,18 @@ class Balance:
         return fair_shares(self._wants, self._cluster.num_nodes, held, quantum_s)
 
     def _held(self, model: str, service: Service) -> Held:
+        at = now()
         return Held(
             service.num_instances,
-            now() - self._holding_since.get(model, now()),
-            now() - self._waiting_since.get(model, now()),
+            at - self._holding_since.get(model, at),
+            at - self._waiting_since.get(model, at),
             service.deployment.nodes_per_instance,
         )
 
     def _grow(self, service: Service, count: int) -> None:
         count -= service.pipelines.reclaim(max(count, 0))
         concurrent = service.deployment.policy.concurrent
-        if count > 0 and (concurrent or not service.growths):
+        if count > 0 and (concurrent or not service.scaling):
             self._expansion.grow(service, count)
 
     def _observe(self, service: Service) -> Observation:
@@ -187,5 +188,5 @@ class Balance:
             arrivals=tuple(service.arrivals),
             scale_out_s=scale_out_s,
             service_s=service.paces.service_s,
-            scaling=bool(service.growths),
+            scaling=service.scaling,
         )

@@ -47,6 +47,8 @@ async def _fill(services: Mapping[str, Service], stock: Stock, members: Members)
     missing: set[tuple[int, Tier, str]] = set()
     for service in services.values():
         for node, tier in sorted(service.deployment.initial.items()):
+            if tier is Tier.SSD:
+                continue  # it lies there
             if not stock.make_room(node, tier, service.model):
                 raise ConfigError(
                     f"the initial copies of {service.model} and others do not fit into the "

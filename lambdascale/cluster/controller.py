@@ -43,7 +43,7 @@ class Controller:
         members: Members,
         log: RunLog,
     ) -> None:
-        check(cluster, tuple(deployments))
+        check(system, cluster, tuple(deployments))
         self._system = system
         self._cluster = cluster
         self._members = members

@@ -5,10 +5,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lambdascale.cluster.slices import Slices
+from lambdascale.config import SystemSpec
 from lambdascale.engine.base import EngineLimits
 from lambdascale.engine.device import DeviceModel
 from lambdascale.errors import ConfigError
 from lambdascale.model.image import ImageSource
+from lambdascale.multicast.plan import plan
 from lambdascale.policy import ScalingPolicy
 from lambdascale.storage.tiers import Capacity, Tier
 from lambdascale.workload.request import Request
@@ -20,6 +22,7 @@ class ClusterSpec:
 
     With `preconnect`, links between all nodes are opened before time counts. `link_rate` (bytes/s),
     `latency_s` and `device` are what predictions of times go by, if known.
+    `nodes_per_host` consecutive nodes share a host: blocks come to it once and go on over its own links.
     """
 
     num_nodes: int
@@ -29,12 +32,19 @@ class ClusterSpec:
     link_rate: float = math.inf
     latency_s: float = 0.0
     device: DeviceModel | None = None
+    nodes_per_host: int = 1
 
     def __post_init__(self) -> None:
         if self.num_nodes < 1:
             raise ConfigError(f"nodes is {self.num_nodes}; a cluster needs at least 1")
+        if self.nodes_per_host < 1:
+            raise ConfigError(f"nodes_per_host is {self.nodes_per_host}; it must be at least 1")
         if not self.timeout_s > 0:
             raise ConfigError(f"timeout_s is {self.timeout_s}; it must be positive")
+
+    def host_of(self, node: int) -> int:
+        """Return the host of a node: consecutive nodes share one."""
+        return node // self.nodes_per_host
 
     @property
     def nodes(self) -> range:
@@ -45,7 +55,8 @@ class ClusterSpec:
 class Deployment:
     """A model that may be asked for: its image, limits of an instance, and how it scales.
 
-    `initial` says where copies lie before time counts (node → GPU or HOST); those on a GPU serve at once.
+    `initial` says where copies lie before time counts (node → tier); those on a GPU serve at once. If it
+    names no SSD, every SSD with room for the image has it.
     An instance spans `nodes_per_instance` consecutive nodes.
     """
 
@@ -63,8 +74,9 @@ class Deployment:
             )
 
 
-def check(cluster: ClusterSpec, deployments: tuple[Deployment, ...]) -> None:
-    """Raise ConfigError if a model fits nowhere, or an initial copy lies on no node."""
+def check(system: SystemSpec, cluster: ClusterSpec, deployments: tuple[Deployment, ...]) -> None:
+    """Raise ConfigError if the system names what is unknown, a model fits nowhere, or a node is none."""
+    plan(system.algorithm, num_nodes=2, num_sources=1, num_blocks=2, order=system.order)
     names = [deployment.model for deployment in deployments]
     if not names:
         raise ConfigError("no model is deployed; name at least one")
@@ -89,10 +101,10 @@ def _check_fit(cluster: ClusterSpec, deployment: Deployment) -> None:
         )
     starts = range(0, cluster.num_nodes - span + 1, span)
     for node, tier in deployment.initial.items():
-        if node not in starts or tier is Tier.SSD:
+        if node not in (cluster.nodes if tier is Tier.SSD else starts):
             raise ConfigError(
-                f"an initial copy of {model} is in the {tier.name} tier of node {node}; put it into GPU "
-                f"or HOST, from one of the nodes {', '.join(map(str, starts))} on"
+                f"an initial copy of {model} is in the {tier.name} tier of node {node}; it can begin at "
+                f"one of the nodes {', '.join(map(str, starts))}"
             )
 
 

@@ -1,6 +1,7 @@
 """Where an agent process begins: real leaves around the same `Agent` that the simulation runs."""
 
 import asyncio
+from pathlib import Path
 
 from lambdascale.cluster.agent import Agent, Leaves
 from lambdascale.control.streams import StreamControl
@@ -25,4 +26,5 @@ async def _run(agent: AgentSpec, secret: bytes) -> None:
     def make_engine() -> TorchEngine:
         return TorchEngine(floor=agent.floor)
 
-    await Agent(agent.node, Leaves(channel, transport, make_engine, storage)).run()
+    leaves = Leaves(channel, transport, make_engine, storage, Path(agent.ssd))
+    await Agent(agent.node, leaves).run()

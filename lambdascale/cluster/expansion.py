@@ -95,13 +95,15 @@ class Expansion:
         if not free:
             return Placement((), ())
         gpu, host, ssd = (self._stock.holders(model, tier) for tier in Tier)
+        if not gpu and not host:
+            gpu = self._stock.loading(model)  # what such a node gets it can send on at once
         allowed = tuple(Tier[name.upper()] for name in self._system.sources)
         return place(min(count, len(free)), free, gpu, host, ssd, sources_allowed=allowed)
 
     def _begin(self, service: Service, placement: Placement, number: int, phases: Phases) -> Growth:
         """Plan, pin every copy that blocks come from, and let the members work for the model."""
         model, stock, image = service.model, self._stock, service.deployment.image
-        plan = plan_growth(placement, image.blocks.num_blocks, self._system)
+        plan = plan_growth(placement, image.blocks.num_blocks, self._system, self._cluster.host_of)
         for node in plan.staging:
             if not stock.make_room(node, Tier.HOST, model):
                 raise ConfigError(f"host memory of node {node} has no room for {model}; give more")

@@ -5,16 +5,21 @@ warm ones load from their own host memory at shifted blocks, cold ones receive b
 holds it, readers take a share each from their SSDs and exchange. Instances in the place of nodes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from lambdascale.cluster.placement import Origin, Placement, Start, load_orders
 from lambdascale.config import SystemSpec
+from lambdascale.multicast.costs import LinkCost
+from lambdascale.multicast.hosts import Topology, host_schedule
 from lambdascale.multicast.plan import plan
 from lambdascale.multicast.repair import repair
-from lambdascale.multicast.schedule import Transfer
+from lambdascale.multicast.schedule import Schedule, Transfer
 from lambdascale.storage.tiers import Tier
+
+HostOf = Callable[[int], int]
+_UNIT = LinkCost(0.0, 0.0, 1.0)  # who sends what does not depend on what it costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +53,10 @@ class GrowthPlan:
         return (*self.whole, *(node for group in self.groups for node in group))
 
 
-def plan_growth(placement: Placement, num_blocks: int, system: SystemSpec) -> GrowthPlan:
-    """Plan what `placement` has chosen."""
+def plan_growth(
+    placement: Placement, num_blocks: int, system: SystemSpec, host_of: HostOf = int
+) -> GrowthPlan:
+    """Plan what `placement` has chosen; `host_of` says which host an instance is on."""
     warm, cold = placement.starting(Start.WARM), placement.starting(Start.COLD)
     readers = placement.starting(Start.SSD)
     orders = load_orders(len(warm), num_blocks, system.shifted_loads)
@@ -57,7 +64,7 @@ def plan_growth(placement: Placement, num_blocks: int, system: SystemSpec) -> Gr
     if readers:
         network = _read_and_exchange(readers, cold, num_blocks, system)
     elif cold:
-        network = _multicast(placement.sources, cold, num_blocks, system)
+        network = _multicast(placement.sources, cold, num_blocks, system, host_of)
     return GrowthPlan(
         groups=(*((node,) for node in warm), *network.groups),
         whole=placement.starting(Start.HOT),
@@ -92,25 +99,64 @@ def _loads(
 
 
 def _multicast(
-    sources: Sequence[Origin], cold: Sequence[int], num_blocks: int, system: SystemSpec
+    sources: Sequence[Origin],
+    cold: Sequence[int],
+    num_blocks: int,
+    system: SystemSpec,
+    host_of: HostOf,
 ) -> _Network:
-    """Sub-groups of one source each; a source on SSD reads into host memory while it sends."""
-    origins = sources[: min(len(cold), num_blocks)]
-    names = [*(origin.node for origin in origins), *cold]
-    schedule = plan(system.algorithm, len(names), len(origins), num_blocks, system.order)
-    named = tuple(tuple(names[i] for i in group) for group in schedule.subgroups)
+    """Sub-groups of one source each; a source on SSD reads into host memory while it sends.
+
+    Each block comes to a host once; instances that share a host pass it on among themselves (paper.md c.9).
+    """
+    origins = _origins(sources, cold, num_blocks, host_of)
+    by_host: dict[int, list[int]] = {host_of(o.node): [o.node] for o in origins}
+    for node in cold:
+        by_host.setdefault(host_of(node), []).append(node)
+    hosts = list(by_host.values())
+    transfers, groups = _over_hosts(hosts, len(origins), num_blocks, system)
     staging = tuple(origin.node for origin in origins if origin.tier is Tier.SSD)
-    tiers = {o.node: Tier.HOST if o.tier is Tier.SSD else o.tier for o in origins}
-    first_needed = [_in_order_of_need(schedule.sends_of(i)) for i in range(len(origins))]
-    reads = [order for order, o in zip(first_needed, origins, strict=True) if o.tier is Tier.SSD]
+    reads = [_in_order_of_need([t for t in transfers if t.src == node]) for node in staging]
     return _Network(
-        groups=tuple(group[1:] for group in named),
-        transfers=_renamed(schedule.transfers, names),
-        senders=dict.fromkeys(cold, Tier.GPU) | tiers,
-        barriers=named,
+        groups=tuple(tuple(n for n in group if n in cold) for group in groups),
+        transfers=transfers,
+        senders=dict.fromkeys(cold, Tier.GPU)
+        | {o.node: Tier.HOST if o.tier is Tier.SSD else o.tier for o in origins},
+        barriers=groups,
         loads=_loads(staging, reads, Tier.SSD, Tier.HOST),
         staging=staging,
     )
+
+
+def _origins(
+    sources: Sequence[Origin], cold: Sequence[int], num_blocks: int, host_of: HostOf
+) -> list[Origin]:
+    """One source a host: those with cold neighbours, and no more than other hosts can use."""
+    one_each = {host_of(o.node): o for o in reversed(sources)}
+    cold_hosts = {host_of(node) for node in cold}
+    near = [o for o in sources if o in one_each.values() and host_of(o.node) in cold_hosts]
+    far = [o for o in sources if o in one_each.values() and o not in near]
+    num_far = max(0, len(cold_hosts - one_each.keys()) - len(near))
+    return [*near, *far[:num_far]][:num_blocks]
+
+
+def _over_hosts(
+    hosts: Sequence[Sequence[int]], num_sources: int, num_blocks: int, system: SystemSpec
+) -> tuple[tuple[Transfer, ...], tuple[tuple[int, ...], ...]]:
+    """Transfers and sub-groups for instances by host, those of the sources first, each behind its source."""
+    names = [node for host in hosts for node in host]
+    if len(hosts) == num_sources:  # all are neighbours of a source
+        network = Schedule("local", num_sources, num_sources, num_blocks, (), ())
+    else:
+        network = plan(system.algorithm, len(hosts), num_sources, num_blocks, system.order)
+    starts = [0, *accumulate(len(host) for host in hosts)]
+    numbered = tuple(tuple(range(a, b)) for a, b in pairwise(starts))
+    schedule = host_schedule(Topology(numbered, _UNIT, _UNIT), network)
+    planned = {host for group in network.subgroups for host in group}
+    by_itself = [(host,) for host in range(len(hosts)) if host not in planned]
+    subgroups = (*network.subgroups, *by_itself)
+    groups = tuple(tuple(n for i in group for n in hosts[i]) for group in subgroups)
+    return _renamed(schedule.transfers, names), groups
 
 
 def _in_order_of_need(sends: Sequence[Transfer]) -> tuple[int, ...]:

@@ -1,10 +1,12 @@
 """The copies of models that one node holds, by tier, and how they are filled from its own tiers."""
 
 import asyncio
+import hashlib
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
+from lambdascale.clock import now
 from lambdascale.cluster.copies import ModelCopy, Sends, Ticks
 from lambdascale.cluster.links import Links
 from lambdascale.cluster.reporter import Reporter
@@ -28,9 +30,12 @@ class Holdings:
         images: Mapping[str, ImageSource],
         links: Links,
         storage: Storage,
+        ssd: Path,
         reporter: Reporter,
     ) -> None:
         self._node = node
+        self._ssd = ssd
+        self._stored: dict[str, Path] = {}  # images that came to the SSD later
         self._arenas = arenas
         self._images = images
         self._links = links
@@ -74,6 +79,9 @@ class Holdings:
 
     async def load(self, message: m.Load) -> None:
         """Fill a copy from another tier of this node, block by block in the given order."""
+        if message.target is Tier.SSD:
+            await self._store(message)
+            return
         if message.target is Tier.HOST:
             await self._touch(message)
         places = asyncio.Semaphore(LOADS)
@@ -82,6 +90,18 @@ class Holdings:
                 await places.acquire()
                 loading = group.create_task(self._load(message, block))
                 loading.add_done_callback(lambda _: places.release())
+
+    async def _store(self, message: m.Load) -> None:
+        """Write a complete copy to this node's SSD, as a file of its own."""
+        source, image = self.copy(message.source, message.model), self._images[message.model]
+        path = self._ssd / f"{hashlib.sha256(message.model.encode()).hexdigest()[:16]}.image"
+        for block in message.blocks:
+            await source.present(block)
+        await self._storage.store(source.region, source.base, image.layout.nbytes, path)
+        self._stored[message.model] = path
+        for block in message.blocks:
+            arrival = m.Arrival(block, self._node, message.source.name.lower(), now(), now())
+            self._reporter.add(message.model, Tier.SSD, arrival)
 
     async def _touch(self, message: m.Load) -> None:
         """Make the pages present that the blocks will fill."""
@@ -95,7 +115,8 @@ class Holdings:
         target = self.copy(message.target, message.model)
         offset, nbytes = target.span(block)
         if message.source is Tier.SSD:
-            path, start = Path(self._images[message.model].path), offset - target.base
+            path = self._stored.get(message.model) or Path(self._images[message.model].path)
+            start = offset - target.base
             await self._storage.load(path, start, target.region, offset, nbytes)
         else:
             source = self.copy(message.source, message.model)

@@ -51,6 +51,11 @@ class Service:
         return len(self._growth_of) - self.pipelines.num_draining
 
     @property
+    def scaling(self) -> bool:
+        """Is any instance still loading?"""
+        return any(not growth.formation.settled for growth in self.growths.values())
+
+    @property
     def over(self) -> bool:
         """Is nothing waiting, being served or growing?"""
         return self.router.idle and not self.growths
@@ -82,6 +87,7 @@ class Service:
         self.growths[growth.number] = growth
         self._growth_of.update(dict.fromkeys(growth.plan.members, growth))
         self._reshape(growth)
+        self.dispatch()  # hot members serve at once
 
     def cover(self, coverage: m.Coverage) -> None:
         """Blocks have arrived on a member's GPU."""

@@ -46,9 +46,9 @@ class Stock:
         self._send = send
         self._log = log
         self._missing: dict[tuple[int, Tier, str], set[int]] = {}
-        self._demoting: set[tuple[int, str]] = set()
+        self._demoting: set[tuple[int, Tier, str]] = set()  # copies that are on their way down
         for deployment in deployments:
-            self._put_on_disk(deployment.model)
+            self._put_on_disk(deployment)
             self._check_somewhere(deployment, cluster, system)
 
     def assign(self, instance: int, model: str) -> None:
@@ -65,13 +65,20 @@ class Stock:
             self.assignments.of[node] = None
             self.residency.unpin(node, Tier.GPU, model, now())
             self._log.add(AllocationRecord(model, node, self._log.since(), allocated=False))
-            self._begin_demotion(node, model)
+            self._begin_demotion(node, Tier.GPU, model)
 
     def holders(self, model: str, tier: Tier) -> tuple[int, ...]:
         """The instances all of whose nodes have a complete copy of their slice in `tier`."""
         slices, nodes = self.slices[model], set(self.residency.holders(model, tier))
         instances = sorted({slices.instance(node) for node in nodes})
         return tuple(i for i in instances if nodes.issuperset(slices.nodes(i)))
+
+    def loading(self, model: str) -> tuple[int, ...]:
+        """The assigned instances on whose GPUs the model is not complete yet."""
+        slices, assigned = self.slices[model], self.assignments.of
+        starts = range(0, len(assigned), slices.num_nodes)
+        complete = self.holders(model, Tier.GPU)
+        return tuple(i for i in starts if assigned[i] == model and i not in complete)
 
     def pin(self, instance: int, tier: Tier, model: str) -> None:
         """Keep a copy while it is a source."""
@@ -173,9 +180,9 @@ class Stock:
         del self._missing[node, tier, model]
         self.residency.complete(node, tier, model, now())
         self._record(model, node, tier, resident=True)
-        if tier is Tier.HOST and (node, model) in self._demoting:
-            self._demoting.remove((node, model))
-            self.residency.unpin(node, Tier.GPU, model, None)
+        if tier > Tier.GPU and (above := (node, Tier(tier - 1), model)) in self._demoting:
+            self._demoting.remove(above)
+            self.residency.unpin(*above, None)
         return True
 
     def expire(self) -> None:
@@ -186,7 +193,7 @@ class Stock:
                 continue  # it has just been evicted by one that leaves a GPU
             if tier is Tier.HOST and self.residency.copy(node, Tier.GPU, model) is not None:
                 self.residency.touch(node, tier, model, now())  # its time begins when that one goes
-            elif not self._begin_demotion(node, model) and not self._is_last(copy):
+            elif not self._begin_demotion(node, tier, model) and not self._is_last(copy):
                 self._drop(copy)
 
     def _last_ones(self, node: int, tier: Tier) -> frozenset[str]:
@@ -206,18 +213,31 @@ class Stock:
             for node in self.residency.holders(model, tier)
         )
 
-    def _begin_demotion(self, node: int, model: str) -> bool:
-        """Copy it from the GPU to host memory, if it is idle, not there yet and fits."""
-        copy = self.residency.copy(node, Tier.GPU, model)
+    def _begin_demotion(self, node: int, tier: Tier, model: str) -> bool:
+        """Copy it to the next lower tier, if it is idle, not there yet and fits."""
+        copy = self.residency.copy(node, tier, model)
         if not self._demote or copy is None or not copy.idle:
             return False
-        if self.residency.demotion(copy) is None or not self._place(node, Tier.HOST, model):
+        lower = self.residency.demotion(copy)
+        if lower is None or not self._expect_below(copy, lower):
             return False
-        self.residency.pin(node, Tier.GPU, model)
-        self._demoting.add((node, model))
+        self.residency.pin(node, tier, model)
+        self._demoting.add((node, tier, model))
         slices = self.slices[model]
         blocks = slices.blocks[node - slices.instance(node)]
-        self._send(node, m.Load(model, Tier.GPU, Tier.HOST, tuple(blocks)))
+        self._send(node, m.Load(model, tier, lower, tuple(blocks)))
+        return True
+
+    def _expect_below(self, copy: Copy, lower: Tier) -> bool:
+        """Make room for a copy that comes down; an SSD takes whole images only, and lets none go for it."""
+        node, model, slices = copy.node, copy.model, self.slices[copy.model]
+        if lower is Tier.HOST:
+            return self._place(node, lower, model)
+        others = self._deployments.keys()
+        if slices.num_nodes > 1 or not self.residency.has_room(node, lower, copy.nbytes, others):
+            return False
+        self.residency.place(node, lower, model, copy.nbytes, now(), others)
+        self._missing[node, lower, model] = set(slices.blocks[0])
         return True
 
     def _drop(self, copy: Copy) -> None:
@@ -236,12 +256,13 @@ class Stock:
         name = tier.name.lower()
         self._log.add(ResidencyRecord(model, node, name, self._log.since(), resident))
 
-    def _put_on_disk(self, model: str) -> None:
-        """Every SSD with room left for it has the image from the start."""
-        nbytes, others = self.nbytes(model), self._deployments.keys()
-        for node in self.assignments.of:
-            if self.residency.has_room(node, Tier.SSD, nbytes, others):
-                self.residency.place(node, Tier.SSD, model, nbytes, 0.0, others)
+    def _put_on_disk(self, deployment: Deployment) -> None:
+        """The SSDs that are named, or else all with room left for it, have the image from the start."""
+        model, others = deployment.model, self._deployments.keys()
+        named = [node for node, tier in deployment.initial.items() if tier is Tier.SSD]
+        for node in named or self.assignments.of:
+            if self.residency.has_room(node, Tier.SSD, self.nbytes(model), others):
+                self.residency.place(node, Tier.SSD, model, self.nbytes(model), 0.0, others)
                 self.residency.complete(node, Tier.SSD, model, 0.0)
 
     def _check_somewhere(

@@ -5,6 +5,7 @@ Messages are handled in the order they came; what takes time is returned as work
 
 import asyncio
 from collections.abc import Coroutine, Mapping
+from pathlib import Path
 from typing import Any
 
 from lambdascale.cluster.activation import Activation
@@ -131,6 +132,7 @@ async def prepare(
     node: int,
     transport: Transport,
     storage: Storage,
+    ssd: Path,
     engines: Mapping[str, Engine],
     slot: int,
     links: Links,
@@ -150,7 +152,7 @@ async def prepare(
         limits,
         message.max_lanes,
         outbox,
-        Holdings(node, arenas, images, links, storage, reporter),
+        Holdings(node, arenas, images, links, storage, ssd, reporter),
         seat,
         Relay(node, seat, inbox, outbox, slot, links),
         KvMoves(kv, seat, links),

@@ -97,7 +97,10 @@ class Serve(Base, frozen=True):
 
 
 class Load(Base, frozen=True):
-    """Fill the copy in `target` with `blocks`, in this order, from this node's own `source` tier."""
+    """Fill the copy in `target` with `blocks`, in this order, from this node's own `source` tier.
+
+    Onto an SSD goes the whole image at once, which must be complete in `source`.
+    """
 
     model: str
     source: Tier

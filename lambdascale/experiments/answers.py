@@ -9,7 +9,7 @@ from lambdascale.model.text import Tokenizer
 
 def answers(result: RunResult) -> pd.DataFrame:
     """Return one row per request of the first run: what was asked, answered, when and by whom."""
-    spec = result.specs[0]
+    spec = result.scale_out_specs[0]
     tokenizer = Tokenizer(load_packed(spec.model, spec.dtype))
     outputs = result.outputs()
     requests = result.requests[result.requests["run"] == spec.label].set_index("request")

@@ -51,12 +51,12 @@ def simulated(*specs: RunSpec) -> tuple[RunSpec, ...]:
 
 def summary(result: RunResult) -> pd.DataFrame:
     """Return one row per run: when the load was over, who was first, and how honest the devices were."""
-    return pd.DataFrame([_row(result, spec) for spec in result.specs])
+    return pd.DataFrame([_row(result, spec) for spec in result.scale_out_specs])
 
 
 def receiver_first_s(result: RunResult, run: str) -> float:
     """Return when a node that had to load the model sampled its first token; ConfigError if none did."""
-    (spec,) = (spec for spec in result.specs if spec.label == run)
+    (spec,) = (spec for spec in result.scale_out_specs if spec.label == run)
     tokens = result.tokens[result.tokens["run"] == run]
     received = tokens.loc[tokens["node"] >= spec.scale.num_sources, "time_s"]
     if received.empty:
@@ -69,9 +69,10 @@ def receiver_first_s(result: RunResult, run: str) -> float:
 
 def first_token_ratios(result: RunResult) -> dict[int, float]:
     """Return, by number of sources, the receivers' first token: execute-while-load ÷ load-then-serve."""
-    first = {spec.label: receiver_first_s(result, spec.label) for spec in result.specs}
+    first = {spec.label: receiver_first_s(result, spec.label) for spec in result.scale_out_specs}
     return {
-        on.scale.num_sources: first[on.label] / first[off.label] for on, off in _pairs(result.specs)
+        on.scale.num_sources: first[on.label] / first[off.label]
+        for on, off in _pairs(result.scale_out_specs)
     }
 
 
@@ -84,7 +85,7 @@ def check_tokens(result: RunResult) -> list[claims.Claim]:
             result.outputs(off.label),
             result.provenance,
         )
-        for on, off in _pairs(result.specs)
+        for on, off in _pairs(result.scale_out_specs)
     ]
 
 

@@ -5,7 +5,7 @@ What can be checked before a model is fetched or an agent started is checked bef
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from lambdascale.model.layout import ALIGNMENT, DTYPE_BYTES, ImageLayout
 from lambdascale.model.packed import PackedModel
 from lambdascale.model.shape import ModelShape
 from lambdascale.multicast.plan import plan
+from lambdascale.storage.arena import whole_pages
 from lambdascale.transport.registry import TRANSPORTS
 from lambdascale.units import MIB
 from lambdascale.workload.request import Request
@@ -108,33 +109,52 @@ def load_model(spec: RunSpec) -> PackedModel:
     many blocks or needs more memory than this machine has."""
     packed = load_packed(spec.model, spec.dtype)
     check_blocks(spec, packed.layout)
-    scale, memory = spec.scale, _memory_nbytes()
-    need = scale.num_nodes * node_nbytes(spec, packed)
-    if need > memory:
-        raise ConfigError(
-            f"{scale.num_nodes} nodes of {spec.model} with {scale.max_slots} sequences of "
-            f"{_max_length(spec, packed.shape)} tokens each need {need // MIB} MiB, but this machine has "
-            f"{memory // MIB} MiB; lower nodes, slots or max_length"
-        )
+    scale = spec.scale
+    check_memory(
+        scale.num_nodes * node_nbytes(spec, packed),
+        f"{scale.num_nodes} nodes of {spec.model} with {scale.max_slots} sequences of "
+        f"{_max_length(spec, packed.shape)} tokens each",
+        "lower nodes, slots or max_length",
+    )
     return packed
 
 
+def check_memory(need: int, what: str, remedy: str) -> None:
+    """Raise ConfigError if `what` needs more bytes than this machine has."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if need > memory:
+        raise ConfigError(
+            f"{what} need {need // MIB} MiB, but this machine has {memory // MIB} MiB; {remedy}"
+        )
+
+
 def node_nbytes(spec: RunSpec, packed: PackedModel) -> int:
-    """Bytes that a node allocates: the image, keys and values, inbox and outbox."""
-    scale, shape, width = spec.scale, packed.shape, DTYPE_BYTES[spec.dtype]
+    """Bytes that a node allocates: room for the image, and what it works with."""
+    scale, shape = spec.scale, packed.shape
     limits = EngineLimits(scale.max_slots, _max_length(spec, shape), scale.max_step_tokens)
-    kv = limits.max_slots * limits.max_length * shape.kv_bytes_per_token(spec.dtype)
+    work = working_nbytes([(limits, packed.layout, shape)], scale.num_nodes)
+    return whole_pages(packed.layout.nbytes) + work
+
+
+def working_nbytes(
+    models: Collection[tuple[EngineLimits, ImageLayout, ModelShape]], num_lanes: int
+) -> int:
+    """Bytes of keys and values, inbox and outbox of a node that may serve any of `models`."""
+    kv = max(
+        limits.max_slots * limits.max_length * shape.kv_bytes_per_token(layout.dtype)
+        for limits, layout, shape in models
+    )
+    return kv + 2 * num_lanes * max(_slot_nbytes(*model) for model in models)
+
+
+def _slot_nbytes(limits: EngineLimits, layout: ImageLayout, shape: ModelShape) -> int:
+    width = DTYPE_BYTES[layout.dtype]
     final = shape.hidden if shape.tied else shape.vocab
-    slot = slot_nbytes(limits, packed.layout.num_parts, shape.hidden * width, final * width)
-    return packed.layout.nbytes + kv + 2 * scale.num_nodes * slot
+    return slot_nbytes(limits, layout.num_parts, shape.hidden * width, final * width)
 
 
 def _max_length(spec: RunSpec, shape: ModelShape) -> int:
     return min(spec.scale.max_length, shape.context_length)
-
-
-def _memory_nbytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def load_inputs(

@@ -35,7 +35,7 @@ def latency_table(result: RunResult) -> pd.DataFrame:
     `planned_s` is ticks × one block at link rate: what the schedule alone says.
     """
     last = result.blocks.groupby("run")["verified_s"].max()
-    return pd.DataFrame([_row(spec, float(last[spec.label])) for spec in result.specs])
+    return pd.DataFrame([_row(spec, float(last[spec.label])) for spec in result.scale_out_specs])
 
 
 def beside(table: pd.DataFrame) -> pd.DataFrame:

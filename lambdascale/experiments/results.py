@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pandas as pd
@@ -17,14 +18,17 @@ from lambdascale.errors import ConfigError
 from lambdascale.experiments.frames import COLUMNS, tables, typed, types
 from lambdascale.experiments.manifest import MANIFEST, read_manifest, write_manifest
 from lambdascale.experiments.spec import RunSpec
+from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.workload.request import Request
+
+Spec = RunSpec | TraceSpec
 
 
 @dataclass(frozen=True)
 class RunResult:
     """The tables of one or several runs, one row label (`run`) each; see METHODOLOGY.md for columns."""
 
-    specs: tuple[RunSpec, ...]
+    specs: tuple[Spec, ...]
     blocks: pd.DataFrame
     tokens: pd.DataFrame
     requests: pd.DataFrame
@@ -42,10 +46,10 @@ class RunResult:
 
     @classmethod
     def of(
-        cls, spec: RunSpec, records: Sequence[Record], requests: Sequence[Request], note: str = ""
+        cls, spec: Spec, records: Sequence[Record], requests: Sequence[Request], note: str = ""
     ) -> "RunResult":
         """Make the tables of one run; `note` says, for instance, what was cut of a trace."""
-        frames = tables(spec.label, records, requests, spec.scale.num_sources)
+        frames = tables(spec.label, records, requests, spec.num_sources)
         corrupt = sum(isinstance(r, CorruptRecord) for r in records)
         return cls((spec,), **frames, corrupt=(corrupt,), notes=(note,))
 
@@ -69,6 +73,11 @@ class RunResult:
             corrupt=tuple(n for r in results for n in r.corrupt),
             notes=tuple(note for r in results for note in r.notes),
         )
+
+    @property
+    def scale_out_specs(self) -> tuple[RunSpec, ...]:
+        """The specifications of single scale-outs."""
+        return tuple(spec for spec in self.specs if isinstance(spec, RunSpec))
 
     @property
     def num_corrupt(self) -> int:
@@ -129,7 +138,7 @@ class RunResult:
         )
 
 
-def folder_of(root: Path, spec: RunSpec) -> Path:
+def folder_of(root: Path, spec: Spec) -> Path:
     """Return the folder of a run below `root`: its label, and a hash of all that was specified."""
     label = re.sub(r"[^a-z0-9]+", "-", spec.label.lower()).strip("-")
     return root / f"{label}-{spec.digest}"
@@ -143,7 +152,7 @@ def load(folder: Path) -> RunResult:
             f"{folder} has no {MANIFEST}: that run did not finish; remove the folder and run again"
         )
     frames = {name: _read(folder / f"{name}.csv", name) for name in COLUMNS}
-    specs = msgspec.convert(stated["specs"], tuple[RunSpec, ...])
+    specs = tuple(_spec(fields) for fields in stated["specs"])
     corrupt, notes = tuple(stated["corrupt"]), tuple(stated["notes"])
     return RunResult(specs, **frames, corrupt=corrupt, notes=notes)
 
@@ -160,3 +169,10 @@ def _read(path: Path, table: str) -> pd.DataFrame:
             f"{path} is missing: other code wrote this folder; remove it and run again"
         ) from error
     return typed(table, frame)
+
+
+def _spec(fields: dict[str, Any]) -> Spec:
+    """A specification as the manifest has it; only one of a trace names a trace."""
+    if "trace" in fields:
+        return msgspec.convert(fields, TraceSpec)
+    return msgspec.convert(fields, RunSpec)

@@ -7,10 +7,13 @@ after itself, and is then raised in the caller.
 
 import asyncio
 import secrets
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from lambdascale.cluster.records import PhaseRecord, Record, RunLog
@@ -20,6 +23,7 @@ from lambdascale.experiments.agents import ENTRY, agent_nursery
 from lambdascale.experiments.inputs import Inputs, check, check_inputs, load_inputs, load_model
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.scaling import scale_out
+from lambdascale.experiments.session import Session
 from lambdascale.experiments.simulated import simulate
 from lambdascale.experiments.spec import RunSpec
 from lambdascale.fleet.local import LocalFleet
@@ -58,19 +62,23 @@ def run(
     log = RunLog(watch)
     with nullcontext(nursery) if nursery else agent_nursery() as warm:
         inputs = inputs or load_inputs(spec, packed)  # while the nursery imports
-        in_thread(_real(spec, inputs, log, warm, called_s))
+        in_processes(scale_out(spec, inputs), log, warm, called_s)
     return RunResult.of(spec, log.records, inputs.requests)
 
 
-async def _real(
-    spec: RunSpec, inputs: Inputs, log: RunLog, nursery: Nursery, called_s: float
-) -> None:
+def in_processes(session: Session, log: RunLog, nursery: Nursery, called_s: float) -> None:
+    """Run a session on real agents, children of `nursery`; it was asked for at `called_s`."""
+    with tempfile.TemporaryDirectory(prefix="lambdascale-ssd-") as folder:
+        agents = [replace(a, ssd=str(Path(folder) / str(a.node))) for a in session.agents]
+        in_thread(_real(replace(session, agents=tuple(agents)), log, nursery, called_s))
+
+
+async def _real(session: Session, log: RunLog, nursery: Nursery, called_s: float) -> None:
     secret = secrets.token_bytes(SECRET_BYTES)
     log.restart()
     log.add(PhaseRecord("called", log.since(called_s)))
     log.phase("inputs ready")
-    fleet = LocalFleet(nursery, secret, ENTRY)
-    await scale_out(spec, inputs).run(StreamControl(secret), fleet, log)
+    await session.run(StreamControl(secret), LocalFleet(nursery, secret, ENTRY), log)
 
 
 def run_all(specs: Sequence[RunSpec], watch: Watch = ignore) -> RunResult:

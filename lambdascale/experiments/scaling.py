@@ -7,14 +7,14 @@ from lambdascale.experiments.session import Session
 from lambdascale.experiments.spec import RunSpec
 from lambdascale.fleet.base import AgentSpec
 from lambdascale.policy import ScalingPolicy
-from lambdascale.storage.arena import PAGE
+from lambdascale.storage.arena import whole_pages
 from lambdascale.storage.tiers import Capacity, Tier
 
 
 def scale_out(spec: RunSpec, inputs: Inputs) -> Session:
     """Return the session of one scale-out from the first `num_sources` nodes to all."""
     scale, image = spec.scale, inputs.image
-    room = -(-image.layout.nbytes // PAGE) * PAGE
+    room = whole_pages(image.layout.nbytes)
     cluster = ClusterSpec(
         scale.num_nodes,
         Capacity(gpu=room, host=0, ssd=room),

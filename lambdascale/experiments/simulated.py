@@ -6,6 +6,7 @@ from lambdascale.cluster.records import Record, RunLog
 from lambdascale.experiments.inputs import Inputs, check, check_blocks, check_inputs, make_requests
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.scaling import scale_out
+from lambdascale.experiments.session import Session
 from lambdascale.experiments.spec import RunSpec
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.image import ImageSource
@@ -29,14 +30,19 @@ def simulate(
         check_inputs(spec, inputs)
     inputs = inputs or symbolic_inputs(spec)
     log = RunLog(watch)
-    loop.run(_virtual(spec, inputs, log))
+    in_virtual_time(scale_out(spec, inputs), log)
     return RunResult.of(spec, log.records, inputs.requests)
 
 
-async def _virtual(spec: RunSpec, inputs: Inputs, log: RunLog) -> None:
+def in_virtual_time(session: Session, log: RunLog) -> None:
+    """Run a session on simulated leaves."""
+    loop.run(_virtual(session, log))
+
+
+async def _virtual(session: Session, log: RunLog) -> None:
     control, network = SimControl(LATENCY_S), SimNetwork(LATENCY_S)
     fleet = SimFleet(network, control, SimHost(sized_above=SIZED_ABOVE, wide_rows=True))
-    await scale_out(spec, inputs).run(control, fleet, log)
+    await session.run(control, fleet, log)
 
 
 def symbolic_inputs(spec: RunSpec, num_requests: int = 0, prompt_tokens: int = 0) -> Inputs:
@@ -46,7 +52,7 @@ def symbolic_inputs(spec: RunSpec, num_requests: int = 0, prompt_tokens: int = 0
     `prompt_tokens` made-up tokens are served.
     """
     check(spec)
-    packed = _model(spec)
+    packed = simulated_model(spec.model, spec.dtype)
     check_blocks(spec, packed.layout)
     checksums = image_checksums(packed, spec.scale.num_blocks, SIZED_ABOVE)
     image = ImageSource(str(packed.image), packed.config, packed.layout, checksums)
@@ -58,10 +64,9 @@ def symbolic_inputs(spec: RunSpec, num_requests: int = 0, prompt_tokens: int = 0
     return Inputs(image, make_requests(spec, prompts, packed.shape, stop=()))
 
 
-def _model(spec: RunSpec) -> PackedModel:
-    if spec.model in NOMINAL:
-        return nominal_model(spec.model, spec.dtype)
-    return load_packed(spec.model, spec.dtype)
+def simulated_model(model: str, dtype: str) -> PackedModel:
+    """Return a model of the paper, which has no weights, or one that is really there."""
+    return nominal_model(model, dtype) if model in NOMINAL else load_packed(model, dtype)
 
 
 def _tokenised(packed: PackedModel, prompts: tuple[str, ...]) -> list[tuple[int, ...]]:

@@ -17,6 +17,19 @@ CLOCKS = ("real", "virtual")
 REAL_DTYPES = ("float32", "bfloat16")  # a CPU computes in these; others are for simulation
 
 
+def check_clock(clock: str, dtype: str, device: DeviceModel | None, link_gbps: float) -> None:
+    """Raise ConfigError if a run cannot be had under `clock`."""
+    if clock not in CLOCKS:
+        raise ConfigError(f"clock {clock!r} is unknown; use one of {', '.join(CLOCKS)}")
+    if dtype not in DTYPE_BYTES:
+        raise ConfigError(f"dtype {dtype!r} is unknown; use one of {', '.join(DTYPE_BYTES)}")
+    if clock == "real" and dtype not in REAL_DTYPES:
+        known = ", ".join(REAL_DTYPES)
+        raise ConfigError(f"dtype {dtype} is only simulated; run in one of {known}")
+    if clock == "virtual" and (device is None or not link_gbps):
+        raise ConfigError("a simulated run needs a device model and a link rate")
+
+
 @dataclass(frozen=True, slots=True)
 class RunSpec:
     """One scale-out of `model` under load.
@@ -39,22 +52,18 @@ class RunSpec:
     label: str = "lambdascale"
 
     def __post_init__(self) -> None:
-        if self.clock not in CLOCKS:
-            raise ConfigError(f"clock {self.clock!r} is unknown; use one of {', '.join(CLOCKS)}")
-        if self.dtype not in DTYPE_BYTES:
-            known = ", ".join(DTYPE_BYTES)
-            raise ConfigError(f"dtype {self.dtype!r} is unknown; use one of {known}")
-        if self.clock == "real" and self.dtype not in REAL_DTYPES:
-            known = ", ".join(REAL_DTYPES)
-            raise ConfigError(f"dtype {self.dtype} is only simulated; run in one of {known}")
+        check_clock(self.clock, self.dtype, self.device, self.link_gbps)
         if not 0 <= self.link_gbps < math.inf:
             raise ConfigError(
                 f"link_gbps is {self.link_gbps}; it must be positive, or 0 for no limit"
             )
         if self.max_tokens < 1:
             raise ConfigError(f"max_tokens is {self.max_tokens}; it must be at least 1")
-        if self.clock == "virtual" and (self.device is None or not self.link_gbps):
-            raise ConfigError("a simulated run needs a device model and a link rate")
+
+    @property
+    def num_sources(self) -> int:
+        """How many nodes hold the model at first."""
+        return self.scale.num_sources
 
     @property
     def rate(self) -> float:

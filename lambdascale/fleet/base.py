@@ -14,7 +14,8 @@ from lambdascale.engine.device import DeviceModel
 class AgentSpec:
     """What an agent is: node name, its controller, transport, rates (bytes/s), device floor.
 
-    `rate` is that of its network link; a rate of inf imposes nothing.
+    `rate` is that of its network link; a rate of inf imposes nothing. `ssd` is a folder for images
+    that are stored on its SSD later; whoever starts the agents removes it.
     """
 
     node: int
@@ -24,6 +25,7 @@ class AgentSpec:
     floor: DeviceModel | None
     ssd_rate: float = math.inf
     pcie_rate: float = math.inf
+    ssd: str = ""
 
     def at(self, controller: str) -> "AgentSpec":
         """Return the same for the controller at an address."""

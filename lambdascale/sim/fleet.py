@@ -6,6 +6,7 @@ memory of a killed process, reaches nobody.
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 
 from lambdascale.cluster.agent import Agent, Leaves
 from lambdascale.cluster.tags import INBOX, KV, OUTBOX
@@ -113,6 +114,6 @@ class SimFleet:
         def make_engine() -> SymbolicEngine:
             return SymbolicEngine(device, host.wide_rows, self._contents)
 
-        leaves = Leaves(channel, transport, make_engine, storage)
+        leaves = Leaves(channel, transport, make_engine, storage, Path(f"ssd-of-{spec.node}"))
         self.agents[spec.node] = Agent(spec.node, leaves)
         await self.agents[spec.node].run()

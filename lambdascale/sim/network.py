@@ -35,18 +35,47 @@ class Delivery:
 
 
 class SimNetwork:
-    """Connects the simulated transports made on it; also the handle by which tests do harm."""
+    """Connects the simulated transports made on it; also the handle by which tests do harm.
 
-    def __init__(self, latency_s: float = 0.0, occupancy_s: float = 0.0) -> None:
+    The `nodes_per_host` consecutive nodes of a host share its NIC, whose rate is that of the first; among
+    themselves they write at `local_rate` bytes/s, each with a port of its own.
+    """
+
+    def __init__(
+        self,
+        latency_s: float = 0.0,
+        occupancy_s: float = 0.0,
+        nodes_per_host: int = 1,
+        local_rate: float = math.inf,
+    ) -> None:
+        if nodes_per_host < 1:
+            raise ConfigError(f"nodes_per_host is {nodes_per_host}; it must be at least 1")
         if latency_s < 0 or occupancy_s < 0:
             raise ConfigError(
                 f"latency_s is {latency_s}, occupancy_s is {occupancy_s}; both must be at least 0"
             )
         self.latency_s = latency_s
         self.occupancy_s = occupancy_s
+        self._nodes_per_host = nodes_per_host
+        self._local_rate = local_rate
+        self._shared: dict[int, Nic] = {}
         self._members: dict[str, SimTransport] = {}
         self._num_addresses = 0
         self._faults: list[Callable[[Delivery], bool]] = []
+
+    def host_of(self, node: int) -> int:
+        """Return the host of a node."""
+        return node // self._nodes_per_host
+
+    def nic(self, node: int, rate: float) -> "Nic":
+        """Return the NIC of a node, shared with its host's other nodes."""
+        if self._nodes_per_host == 1:
+            return Nic(rate, self.occupancy_s)
+        return self._shared.setdefault(self.host_of(node), Nic(rate, self.occupancy_s))
+
+    def local_port(self) -> "Nic":
+        """Return a node's port to the other nodes of its host."""
+        return Nic(self._local_rate, 0.0)
 
     def attach(self, member: "SimTransport") -> str:
         """Give a transport its place; return its address."""

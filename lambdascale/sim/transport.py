@@ -52,7 +52,7 @@ class SimLink:
         loop = asyncio.get_running_loop()
         flight = _Flight(source, offset, delivery, loop.create_future())
         self._flights[flight] = None
-        left = self._near.nic.leave(nbytes, self.lane)
+        left = self._near.port_to(self._far).leave(nbytes, self.lane)
         self._arrival = max(self._arrival, left + self._near.network.latency_s)
         loop.call_at(self._arrival, self._arrive, flight)
         await flight.done
@@ -76,7 +76,7 @@ class SimLink:
         if flight not in self._flights:
             return
         loop = asyncio.get_running_loop()
-        shown = self._far.nic.arrive(flight.delivery.nbytes, self.lane)
+        shown = self._far.port_to(self._near).arrive(flight.delivery.nbytes, self.lane)
         if shown <= loop.time():
             self._show(flight)
         else:
@@ -111,7 +111,8 @@ class SimTransport:
     ) -> None:
         self.node = node
         self.network = network
-        self.nic = Nic(rate, network.occupancy_s)
+        self.nic = network.nic(node, rate)
+        self._local = network.local_port()
         self._sized_above = sized_above
         self._backed = frozenset(backed)
         self._sized = frozenset(sized)
@@ -177,6 +178,11 @@ class SimTransport:
         self._regions.clear()
         if not dead:
             self._events.put_nowait(None)
+
+    def port_to(self, peer: "SimTransport") -> Nic:
+        """Return what bytes to or from `peer` go through: the NIC, or the host's own links."""
+        same = self.network.host_of(self.node) == self.network.host_of(peer.node)
+        return self._local if same else self.nic
 
     def region(self, key: int) -> SimRegion:
         """Return the region registered under `key`; raises ConfigError if there is none."""

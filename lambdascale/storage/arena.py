@@ -58,7 +58,7 @@ class Arena:
             raise ConfigError(f"cannot allocate {nbytes} bytes; ask for at least 1")
         for hole in self._holes():
             if hole.nbytes >= nbytes:
-                self._taken[hole.start] = min(hole.start + _whole_pages(nbytes), hole.stop)
+                self._taken[hole.start] = min(hole.start + whole_pages(nbytes), hole.stop)
                 return hole.start
         return None
 
@@ -96,5 +96,6 @@ class Arena:
             yield Span(end, self.capacity)
 
 
-def _whole_pages(nbytes: int) -> int:
+def whole_pages(nbytes: int) -> int:
+    """Return what `nbytes` take in an arena."""
     return -(-nbytes // PAGE) * PAGE

@@ -21,11 +21,15 @@ from lambdascale.transport.copying import copy
 from lambdascale.transport.wire import check_range
 from lambdascale.units import MIB
 
-CHUNK_NBYTES = 8 * MIB  # long enough for a disk to stream, short enough to cancel at once
+CHUNK_NBYTES = 32 * MIB  # few hand-overs between threads, yet a cancelled load ends at once
+COPY_NBYTES = 256 * MIB  # libc writes past the caches from 3/4 of the L3 on, twice as fast (EPYC)
 
 
 class FileStorage:
-    """Works with `num_threads` threads, `chunk_nbytes` at a time; `ssd_rate` and `pcie_rate` in bytes/s."""
+    """Works with `num_threads` threads on `chunk_nbytes` at a time, on `copy_nbytes` between memories.
+
+    `ssd_rate` and `pcie_rate` are bytes/s.
+    """
 
     def __init__(
         self,
@@ -33,13 +37,15 @@ class FileStorage:
         chunk_nbytes: int = CHUNK_NBYTES,
         ssd_rate: float = math.inf,
         pcie_rate: float = math.inf,
+        copy_nbytes: int = COPY_NBYTES,
     ) -> None:
-        if num_threads < 1 or chunk_nbytes < 1:
+        if min(num_threads, chunk_nbytes, copy_nbytes) < 1:
             raise ConfigError(
-                f"storage has {num_threads} threads and chunks of {chunk_nbytes} bytes; "
-                "both must be at least 1"
+                f"storage has {num_threads} threads and chunks of {chunk_nbytes} and {copy_nbytes} "
+                "bytes; all must be at least 1"
             )
         self._chunk_nbytes = chunk_nbytes
+        self._copy_nbytes = copy_nbytes
         self._rates = Rates(ssd_rate, pcie_rate)
         self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix="storage")
 
@@ -54,7 +60,7 @@ class FileStorage:
             with closing(ImageReader(image)) as file, region.view[offset:] as target:
                 await self._run(
                     partial(file.read, target[low:high], image_offset + low)
-                    for low, high in self._chunks(nbytes, image_offset)
+                    for low, high in _chunks(nbytes, self._chunk_nbytes, image_offset)
                 )
 
     async def copy(
@@ -65,8 +71,8 @@ class FileStorage:
         async with self._rates.copy(source, target, nbytes):
             with source.view[source_offset:] as origin, target.view[target_offset:] as into:
                 await self._run(
-                    partial(copy, into[low:high], origin[low:high])
-                    for low, high in self._chunks(nbytes, target_offset)
+                    partial(copy, into[low:high], origin[low:high], self._copy_nbytes)
+                    for low, high in _chunks(nbytes, self._copy_nbytes, 0)
                 )
 
     async def store(self, region: Region, offset: int, nbytes: int, image: Path) -> None:
@@ -76,19 +82,13 @@ class FileStorage:
             async with self._rates.store(nbytes):
                 await self._run(
                     partial(file.write, source[low:high], low)
-                    for low, high in self._chunks(nbytes, 0)
+                    for low, high in _chunks(nbytes, self._chunk_nbytes, 0)
                 )
             await self._run([file.publish])
 
     async def close(self) -> None:
         self._rates.close()
         self._threads.shutdown(cancel_futures=True)
-
-    def _chunks(self, nbytes: int, phase: int) -> Iterator[tuple[int, int]]:
-        """Cut [0, nbytes) where place + `phase` is a multiple of a chunk, so that chunks begin at pages."""
-        size = self._chunk_nbytes
-        cuts = range(size - phase % size, nbytes, size)
-        return pairwise([0, *cuts, nbytes])
 
     async def _run(self, steps: Iterable[Callable[[], None]]) -> None:
         """Run steps on the threads, and leave only when none of them touches any memory."""
@@ -104,3 +104,9 @@ class FileStorage:
             for step in running:
                 step.cancel()
             wait(running)  # at most one chunk per thread
+
+
+def _chunks(nbytes: int, size: int, phase: int) -> Iterator[tuple[int, int]]:
+    """Cut [0, nbytes) where place + `phase` is a multiple of `size`, so that chunks begin at pages."""
+    cuts = range(size - phase % size, nbytes, size)
+    return pairwise([0, *cuts, nbytes])

@@ -1,14 +1,14 @@
 """Imposed rates of a node's tiers: who waits how long on an SSD or on the link between host and GPU.
 
-Both bodies of `Storage` keep time with this, on the clock of the running loop; paper.md g gives the rates of
-real machines. Loads share the SSD, stores share it in the other direction, and so do copies in each
-direction between two regions (a PCIe link is full duplex).
+Both bodies of `Storage` keep time with this, on the clock of the running loop. Loads share the SSD, stores
+share it in the other direction, and so do copies in each direction between two regions (a PCIe link is
+full duplex).
 """
 
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
 from lambdascale.clock import now
@@ -27,23 +27,19 @@ class Rates:
         self._waiting: dict[asyncio.Future[None], None] = {}
         self._closed = False
 
-    @asynccontextmanager
-    async def load(self, nbytes: int) -> AsyncIterator[None]:
+    def load(self, nbytes: int) -> AbstractAsyncContextManager[None]:
         """Run the body; leave no sooner than the SSD can have read `nbytes`."""
-        async with self._reserved(self._loads, nbytes):
-            yield
+        return self._reserved(self._loads, nbytes)
 
-    @asynccontextmanager
-    async def store(self, nbytes: int) -> AsyncIterator[None]:
+    def store(self, nbytes: int) -> AbstractAsyncContextManager[None]:
         """Run the body; leave no sooner than the SSD can have written `nbytes`."""
-        async with self._reserved(self._stores, nbytes):
-            yield
+        return self._reserved(self._stores, nbytes)
 
-    @asynccontextmanager
-    async def copy(self, source: Region, target: Region, nbytes: int) -> AsyncIterator[None]:
+    def copy(
+        self, source: Region, target: Region, nbytes: int
+    ) -> AbstractAsyncContextManager[None]:
         """Run the body; leave no sooner than `nbytes` can have gone from `source` to `target`."""
-        async with self._reserved(self._copies[source.key, target.key], nbytes):
-            yield
+        return self._reserved(self._copies[source.key, target.key], nbytes)
 
     def require_open(self) -> None:
         """Raise ModelError once the storage is closed."""

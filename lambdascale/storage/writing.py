@@ -15,6 +15,7 @@ class ImageWriter:
         self._draft = image.with_name(f".{image.name}.{secrets.token_hex(8)}.partial")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
+            image.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._draft, flags, 0o666)
         except OSError as error:
             raise self._unwritable(error) from error

@@ -8,9 +8,7 @@ come with use and go with `release`. Holes can be punched although the size is s
 import asyncio
 import fcntl
 import os
-from collections.abc import Callable
-from concurrent.futures import Executor
-from typing import TypeVar, TypeVarTuple
+from concurrent.futures import Executor, Future, wait
 
 import xxhash
 
@@ -18,8 +16,6 @@ from lambdascale.errors import ConfigError
 from lambdascale.transport.pages import make_present, map_shared, punch_hole
 from lambdascale.transport.wire import check_range
 
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
@@ -77,21 +73,28 @@ class MemoryRegion:
 
     async def checksum(self, offset: int, nbytes: int) -> int:
         """Return XXH3-64 of a range, computed on a thread of the transport."""
-        return await self._on_thread(xxhash.xxh3_64_intdigest, self.part(offset, nbytes))
+        part = self.part(offset, nbytes)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, xxhash.xxh3_64_intdigest, part)
 
     async def touch(self, offset: int, nbytes: int) -> None:
         part = self.part(offset, nbytes)
         try:
-            await self._on_thread(make_present, self.descriptor, part, offset)
+            await self._finish(self._pool.submit(make_present, self.descriptor, part, offset))
         except OSError as error:
             raise _no_memory(self.key, nbytes, error) from error
 
     async def release(self, offset: int, nbytes: int) -> None:
         check_range(f"region {self.key}", offset, nbytes, self.view.nbytes)
-        await self._on_thread(punch_hole, self.descriptor, offset, nbytes)
+        await self._finish(self._pool.submit(punch_hole, self.descriptor, offset, nbytes))
 
-    async def _on_thread(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
+    async def _finish(self, change: Future[None]) -> None:
+        """Wait for a change of pages, also when cancelled: it must not come after a later use."""
+        try:
+            await asyncio.wrap_future(change)
+        finally:
+            if not change.cancel():
+                wait([change])
 
     def close(self) -> None:
         """Close the descriptor and let go of the mapping."""

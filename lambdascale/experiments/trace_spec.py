@@ -1,0 +1,106 @@
+"""A cluster under a trace, as one frozen value: models, tiers, policy, workload."""
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+
+import msgspec
+
+from lambdascale.config import SystemSpec
+from lambdascale.engine.device import DeviceModel
+from lambdascale.errors import ConfigError
+from lambdascale.experiments.spec import check_clock
+from lambdascale.policy import ScalingPolicy
+from lambdascale.units import gbps
+from lambdascale.workload.replay import Replay
+
+RATES = ("link_gbps", "pcie_gbps", "ssd_gbps")
+SIZES = ("gpu_gb", "host_gb", "ssd_gb")
+COUNTS = ("num_nodes", "num_blocks", "max_slots", "max_length", "max_step_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSpec:
+    """Models served by `num_nodes` nodes while a trace is replayed.
+
+    Capacities per node in GB (10⁹ bytes; None: the GPU holds the largest model, host memory and SSD hold
+    all), rates in Gbit/s (0: as fast as it goes). `initial_gpu` and `initial_host` nodes hold every model
+    in that tier at first, the GPU ones from node 0 on, the host ones after them. `trace` is its file's
+    name, `trace_digest` what was read.
+    """
+
+    models: tuple[str, ...] = ("smollm2-135m",)
+    dtype: str = "float32"
+    system: SystemSpec = field(default_factory=SystemSpec)
+    policy: ScalingPolicy = field(default_factory=ScalingPolicy)
+    replay: Replay = field(default_factory=lambda: Replay(1.0, 64, 32))
+    trace: str = ""
+    trace_digest: str = ""
+    num_nodes: int = 4
+    num_blocks: int = 16
+    max_slots: int = 8
+    max_length: int = 512
+    max_step_tokens: int = 64
+    gpu_gb: float | None = None
+    host_gb: float | None = None
+    ssd_gb: float | None = None
+    initial_gpu: int = 0
+    initial_host: int = 0
+    transport: str = "shm"
+    link_gbps: float = 0.0
+    pcie_gbps: float = 0.0
+    ssd_gbps: float = 0.0
+    device: DeviceModel | None = None
+    preconnect: bool = True
+    timeout_s: float = 3600.0
+    clock: str = "real"
+    label: str = "trace"
+
+    def __post_init__(self) -> None:
+        check_clock(self.clock, self.dtype, self.device, self.link_gbps)
+        for name in COUNTS:
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name in RATES:
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give 0 (no limit) or more")
+        for name in SIZES:
+            size = getattr(self, name)
+            if size is not None and not 0 <= size < math.inf:
+                raise ConfigError(f"{name} is {size}; give gigabytes, 0 or more")
+        self._check_initial()
+
+    def _check_initial(self) -> None:
+        if min(self.initial_gpu, self.initial_host) < 0:
+            raise ConfigError("initial_gpu and initial_host count nodes; give 0 or more")
+        if self.initial_gpu + self.initial_host > self.num_nodes:
+            raise ConfigError(
+                f"initial_gpu is {self.initial_gpu} and initial_host {self.initial_host}, but num_nodes is "
+                f"{self.num_nodes}; give fewer"
+            )
+        if not self.models or len(set(self.models)) < len(self.models):
+            raise ConfigError(f"models is {self.models}; name at least one, each once")
+
+    @property
+    def num_sources(self) -> int:
+        """How many nodes hold the models on their GPUs at first."""
+        return self.initial_gpu
+
+    @property
+    def provenance(self) -> str:
+        """measured: real clock, nothing imposed; emulated: rates or devices imposed; simulated."""
+        if self.clock == "virtual":
+            return "simulated"
+        imposed = self.device or any(getattr(self, name) for name in RATES)
+        return "emulated" if imposed else "measured"
+
+    @property
+    def digest(self) -> str:
+        """A short name that changes whenever anything in the specification does."""
+        encoded = msgspec.json.encode(self, order="deterministic")
+        return hashlib.sha256(encoded).hexdigest()[:12]
+
+    def rate(self, name: str) -> float:
+        """Return one of RATES in bytes/s."""
+        rate = float(getattr(self, name))
+        return gbps(rate) if rate else math.inf
