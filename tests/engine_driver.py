@@ -47,11 +47,16 @@ def load(region: Memory, packed: PackedModel, parts: range | None = None) -> Non
 
 
 async def ready(
-    engine: Engine, packed: PackedModel, region: Region, limits: EngineLimits, offset: int = 0
+    engine: Engine,
+    packed: PackedModel,
+    region: Region,
+    limits: EngineLimits,
+    offset: int = 0,
+    parts: range | None = None,
 ) -> None:
     """Prepare `engine` and attach it to the image in `region` and to a KV region of its own."""
     await engine.prepare(packed.layout, packed.config, limits)
-    await engine.attach(region, offset, Memory(engine.kv.nbytes))
+    await engine.attach(region, offset, Memory(engine.kv.nbytes), parts)
 
 
 @contextlib.asynccontextmanager

@@ -62,6 +62,50 @@ async def greedy(engine: Engine, tokens: Sequence[int], start: int, count: int) 
     return found
 
 
+@pytest.mark.parametrize("cut", [1, 3, 5])
+def test_two_engines_with_a_slice_each_in_memory_are_the_whole_model(
+    packed: PackedModel, cut: int
+) -> None:
+    """Their regions have room for the slice only; byte 0 of the second one's image lies before its region."""
+
+    async def slice_of(parts: range) -> TorchEngine:
+        offsets = packed.layout.part_offsets
+        low, high = offsets[parts.start], offsets[parts.stop]
+        region, engine = Memory(high - low), TorchEngine()
+        await ready(engine, packed, region, LIMITS, -low, parts)
+        region.bytes[:] = np.fromfile(packed.image, np.uint8, high - low, offset=low)
+        return engine
+
+    async def main() -> None:
+        whole, memory = TorchEngine(), Memory(packed.layout.nbytes)
+        first, second = await slice_of(range(cut)), await slice_of(range(cut, ALL))
+        await ready(whole, packed, memory, LIMITS)
+        load(memory, packed)
+        chunk = [Chunk(0, 0, 5, emit=True)]
+        rows = await first.forward(Step(0, cut, chunk, tokens=[5, 4, 3, 2, 1]))
+        rows = await second.forward(Step(cut, ALL, chunk, rows=rows))
+        expected = await whole.forward(Step(0, ALL, chunk, tokens=[5, 4, 3, 2, 1]))
+        assert np.array_equal(rows, expected)
+        picks = [Pick(0, 0, GREEDY)]
+        assert await first.sample(rows, picks) == await whole.sample(expected, picks)
+        for engine in (whole, first, second):
+            await engine.close()
+
+    asyncio.run(main())
+
+
+def test_a_slice_must_lie_inside_its_region(packed: PackedModel) -> None:
+    async def main() -> None:
+        engine, offsets = TorchEngine(), packed.layout.part_offsets
+        with pytest.raises(ConfigError, match="offset is"):
+            await ready(engine, packed, Memory(offsets[2] - 64), LIMITS, 0, range(2))
+        with pytest.raises(ConfigError, match="offset is"):
+            await ready(engine, packed, Memory(offsets[-1]), LIMITS, -offsets[2], range(1, 3))
+        await engine.close()
+
+    asyncio.run(main())
+
+
 def test_bytes_that_arrive_later_are_in_the_model_without_attaching_again(
     packed: PackedModel,
 ) -> None:

@@ -43,7 +43,7 @@ def check(run: Serverless) -> None:
 def test_phases_tile_the_time_of_a_scale_out(scene: str, barrier: bool, preconnect: bool):
     run = Serverless(
         [deploy("a", ALL, SCENES[scene])],
-        burst(16, max_tokens=60),
+        burst(16, max_tokens=50),
         system=SystemSpec(barrier=barrier),
         preconnect=preconnect,
     ).run()

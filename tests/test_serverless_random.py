@@ -113,11 +113,11 @@ class Disturber:
             run.later(draw.choice([0.0, 1e-4, 0.02]), lambda: run.cancel(request))
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(40))
 def test_whatever_happens_every_token_is_right_and_nobody_waits_for_ever(seed: int):
     random_run(seed).run()
 
 
-@pytest.mark.parametrize("seed", [3, 11, 19])
+@pytest.mark.parametrize("seed", [5, 11])
 def test_the_same_run_twice_is_the_same_to_the_last_record(seed: int):
     assert random_run(seed).run().log.records == random_run(seed).run().log.records

@@ -27,7 +27,7 @@ def test_three_models_on_two_nodes_are_all_served_in_turn(gpu: int):
     """Constant load of all three: each waits for a bounded number of quanta, none starves."""
     policy = ScalingPolicy(target=1.0, quantum_s=QUANTUM_S)
     deployments = [deploy(model, policy) for model in "abc"]
-    requests = sum((steady(model, 50, 0.4, 1000 * i) for i, model in enumerate("abc")), ())
+    requests = sum((steady(model, 30, 0.6, 1000 * i) for i, model in enumerate("abc")), ())
     run = Serverless(deployments, requests, 2, gpu=gpu).run()
     load_s, drain_s = 4.0, 1.0
     for model in "abc":
@@ -64,7 +64,7 @@ def test_polled_decisions_fall_at_their_times_after_their_phase():
 
 def test_without_concurrent_scale_outs_one_has_loaded_before_the_next_begins():
     policy = ScalingPolicy(target=1.0, concurrent=False)
-    run = Serverless([deploy("a", policy)], steady("a", 40, 0.1, 0, 60)).run()
+    run = Serverless([deploy("a", policy)], steady("a", 20, 0.2, 0, 60)).run()
     spans: dict[int, list[float]] = {}
     for record in run.records(ScaleRecord):
         if record.phase in ("decided", "switched"):

@@ -150,7 +150,7 @@ def test_switches_after_a_multicast_are_exact_too(kv_switch: str, num_sources: i
     policy = ScalingPolicy("fixed", min_instances=7)
     run = Serverless(
         [deploy("a", policy, initial)],
-        burst(28, max_tokens=120),
+        burst(14, max_tokens=100),
         7,
         SystemSpec(kv_switch=kv_switch),
     )
