@@ -58,7 +58,11 @@ def run(options: argparse.Namespace) -> None:
     models = tuple(options.model or (DEFAULT_MODEL,))
     rows, device = read_trace(options.trace), run_options.given_device(options)
     spec = run_options.trace_spec(options, models, device or UNKNOWN)  # what is wrong is said first
-    if device is None:
+    if options.no_floor and (options.simulate or device is not None):
+        raise ConfigError("--no-floor is for real runs without --device-gbytes; leave one out")
+    if options.no_floor:
+        spec = replace(spec, device=None)
+    elif device is None:
         spec = replace(spec, device=_measured_device(spec, options.json))
     result = _watched(spec, rows, options.json)
     _keep(result, options)

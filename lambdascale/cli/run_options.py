@@ -62,6 +62,7 @@ SYSTEM: tuple[Row, ...] = (
 SWITCHES = (
     ("--barrier", "start each tick of a multicast together, as the paper's system does"),
     ("--load-then-serve", "let no node serve before it holds the whole model"),
+    ("--no-floor", "let real devices go as fast as they can (no --simulate, KV is computed again)"),
     ("--local-only", "let every node load from its own tiers only, as ServerlessLLM does"),
 )
 
