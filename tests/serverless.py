@@ -5,7 +5,7 @@ every request was answered once, and that no pin, no slot and no copy is left ov
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -119,21 +119,15 @@ class CheckedController(Controller):
     def _check_pins(self) -> None:
         """Assigned copies are pinned once, those that are being copied once more, and no others."""
         stock = self.stock
-        expected: defaultdict[tuple[int, str], int] = defaultdict(int)
-        for node, model in stock.assignments.of.items():
-            if model is not None:
-                expected[node, model] += 1
-        for node, tier, model in stock._demoting:
-            expected[node, model] += tier is Tier.GPU
+        served = [(n, Tier.GPU, model) for n, model in stock.assignments.of.items() if model]
         found = {
-            (node, copy.model): copy.pins
+            (node, tier, copy.model): copy.pins
             for node in self._cluster.nodes
-            for copy in stock.residency.copies(node, Tier.GPU)
+            for tier in Tier
+            for copy in stock.residency.copies(node, tier)
             if copy.pins
         }
-        assert found == expected
-        for node in self._cluster.nodes:
-            assert not any(copy.pins for copy in stock.residency.copies(node, Tier.HOST))
+        assert found == Counter([*served, *stock._demoting])
 
     def _check_agents(self) -> None:
         """Agents hold the copies that the controller believes in, and serve nobody any more."""

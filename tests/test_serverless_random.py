@@ -7,7 +7,7 @@ from serverless import MODELS, Serverless, ask, deploy, room
 
 from lambdascale.cluster.records import BlockRecord, Record, TokenRecord
 from lambdascale.cluster.tags import GPU
-from lambdascale.config import KV_SWITCHES, SystemSpec
+from lambdascale.config import KV_SWITCHES, SOURCES, SystemSpec
 from lambdascale.policy import ScalingPolicy
 from lambdascale.storage.tiers import Tier
 
@@ -45,21 +45,23 @@ def random_system(draw: Random) -> SystemSpec:
     )
 
 
-def random_initial(draw: Random, num_nodes: int) -> dict[int, Tier]:
-    """Copies in some memories; even nodes are where instances of two nodes begin."""
+def random_initial(draw: Random, num_nodes: int, system: SystemSpec) -> dict[int, Tier]:
+    """Copies in some memories or on some SSDs; even nodes are where instances of two nodes begin."""
     nodes = draw.sample(range(0, num_nodes - 1, 2), draw.choice([0, 1, 1, num_nodes // 2]))
-    return dict.fromkeys(nodes, Tier.HOST)
+    tiers = [Tier.HOST, Tier.HOST, Tier.SSD] if system.sources == SOURCES else [Tier.HOST]
+    return {node: draw.choice(tiers) for node in nodes}
 
 
 def random_run(seed: int) -> Serverless:
     draw = Random(seed)
     models = draw.sample("abc", draw.choice([1, 2, 3]))
     num_nodes = draw.choice([2, 3, 4, 6])
+    system = random_system(draw)
     deployments = [
         deploy(
             model,
             random_policy(draw),
-            random_initial(draw, num_nodes),
+            random_initial(draw, num_nodes, system),
             num_blocks=draw.choice([5, 12]),
             max_slots=draw.choice([1, 2, 4]),
             nodes_per_instance=draw.choice([1, 1, 1, 2]),
@@ -77,8 +79,8 @@ def random_run(seed: int) -> Serverless:
         )
         for i in range(draw.choice([6, 14]))
     )
-    system = random_system(draw)
-    may_lack = all(d.initial for d in deployments) and {"gpu", "host"} <= set(system.sources)
+    in_memory = all(Tier.HOST in d.initial.values() for d in deployments)
+    may_lack = in_memory and system.sources[:2] == SOURCES[:2]
     return Serverless(
         deployments,
         requests,
@@ -88,6 +90,7 @@ def random_run(seed: int) -> Serverless:
         host=draw.choice([room(*models), room(*MODELS)]),
         ssd=0 if may_lack and draw.random() < 0.5 else room(*MODELS),
         load_s=draw.choice([0.1, 1.0]),
+        nodes_per_host=draw.choice([1, 1, 2]),
         preconnect=draw.random() < 0.5,
         watch=Disturber(draw),
     )

@@ -172,7 +172,17 @@ BAD = {
         lambda: Serverless(
             [deploy("a", initial={0: HOST})], (), system=SystemSpec(sources=("gpu",)), ssd=0
         ),
-        "last copy may be on a GPU or in host memory",
+        "only copy may be in one of gpu, host;",
+    ),
+    "one ssd": (
+        lambda: Serverless([deploy("a", initial={0: Tier.SSD})], (), host=0),
+        "goes to others through host memory",
+    ),
+    "sources and one ssd": (
+        lambda: Serverless(
+            [deploy("a", initial={0: Tier.SSD})], (), system=SystemSpec(sources=("gpu", "host"))
+        ),
+        "one of gpu, host, ssd",
     ),
     "host": (lambda: Serverless([deploy("a", initial={0: HOST})], (), host=0), "HOST"),
     "both on a gpu": (

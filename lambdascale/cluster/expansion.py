@@ -17,7 +17,6 @@ from lambdascale.cluster.service import Service
 from lambdascale.cluster.stock import Stock
 from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
-from lambdascale.errors import ConfigError
 from lambdascale.storage.tiers import Tier
 
 PRIOR_S = 1.0  # of a scale-out, while nothing is known
@@ -84,12 +83,22 @@ class Expansion:
             if i in gpu or stock.has_room(i, Tier.GPU, model)
         ]
         chosen = self._choose(model, count, free)
+        if not self._can_send(model, chosen):
+            return Placement((), ())
         ready = [
             member.node
             for member in chosen.members
             if member.start is Start.HOT or stock.make_room(member.node, Tier.GPU, model)
         ]
         return chosen if len(ready) == len(chosen.members) else self._choose(model, count, ready)
+
+    def _can_send(self, model: str, placement: Placement) -> bool:
+        """Is there host memory for what an SSD that is no member has to send?"""
+        return placement.starting(Start.SSD) != () or all(
+            self._stock.has_room(origin.node, Tier.HOST, model)
+            for origin in placement.sources
+            if origin.tier is Tier.SSD
+        )
 
     def _choose(self, model: str, count: int, free: Sequence[int]) -> Placement:
         if not free:
@@ -105,8 +114,8 @@ class Expansion:
         model, stock, image = service.model, self._stock, service.deployment.image
         plan = plan_growth(placement, image.blocks.num_blocks, self._system, self._cluster.host_of)
         for node in plan.staging:
-            if not stock.make_room(node, Tier.HOST, model):
-                raise ConfigError(f"host memory of node {node} has no room for {model}; give more")
+            made = stock.make_room(node, Tier.HOST, model)
+            assert made  # see `_can_send`
         pinned = [
             *plan.senders.items(),
             *((node, Tier.HOST) for node in placement.starting(Start.WARM)),

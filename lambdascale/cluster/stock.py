@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from lambdascale.clock import now
 from lambdascale.cluster.assignments import Assignments
 from lambdascale.cluster.deployment import ClusterSpec, Deployment
+from lambdascale.cluster.disks import check_reach, put_on_disks
 from lambdascale.cluster.records import AllocationRecord, ResidencyRecord, RunLog
 from lambdascale.cluster.slices import Slices
 from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
-from lambdascale.errors import ConfigError
 from lambdascale.model.image import ImageSource
 from lambdascale.storage.copies import Copy
 from lambdascale.storage.residency import Residency
@@ -48,8 +48,9 @@ class Stock:
         self._missing: dict[tuple[int, Tier, str], set[int]] = {}
         self._demoting: set[tuple[int, Tier, str]] = set()  # copies that are on their way down
         for deployment in deployments:
-            self._put_on_disk(deployment)
-            self._check_somewhere(deployment, cluster, system)
+            model = deployment.model
+            put_on_disks(self.residency, cluster, deployment, self.slices[model], self._deployments)
+            check_reach(self.residency, cluster, deployment, self.slices[model], system.sources)
 
     def assign(self, instance: int, model: str) -> None:
         """Let the nodes of an instance work for `model`; its copies on their GPUs stay."""
@@ -255,33 +256,6 @@ class Stock:
     def _record(self, model: str, node: int, tier: Tier, resident: bool) -> None:
         name = tier.name.lower()
         self._log.add(ResidencyRecord(model, node, name, self._log.since(), resident))
-
-    def _put_on_disk(self, deployment: Deployment) -> None:
-        """The SSDs that are named, or else all with room left for it, have the image from the start."""
-        model, others = deployment.model, self._deployments.keys()
-        named = [node for node, tier in deployment.initial.items() if tier is Tier.SSD]
-        for node in named or self.assignments.of:
-            if self.residency.has_room(node, Tier.SSD, self.nbytes(model), others):
-                self.residency.place(node, Tier.SSD, model, self.nbytes(model), 0.0, others)
-                self.residency.complete(node, Tier.SSD, model, 0.0)
-
-    def _check_somewhere(
-        self, deployment: Deployment, cluster: ClusterSpec, system: SystemSpec
-    ) -> None:
-        """Raise ConfigError unless a node can get the model wherever its last copy is."""
-        if self.residency.holders(deployment.model, Tier.SSD):
-            return
-        model, given = deployment.model, cluster.capacity.ssd
-        if not deployment.initial:
-            raise ConfigError(
-                f"{model} ({self.nbytes(model)} bytes) would be nowhere: ssd capacity is {given} for all "
-                "models; give more, or name an initial copy"
-            )
-        if not {"gpu", "host"} <= set(system.sources):
-            raise ConfigError(
-                f"sources is {system.sources}, but no SSD has {model}: its last copy may be on a GPU or in "
-                f"host memory; allow both, or give SSDs more than {given} bytes"
-            )
 
     def _image(self, model: str) -> ImageSource:
         return self._deployments[model].image
