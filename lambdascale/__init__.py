@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from lambdascale.experiments.results import RunResult
     from lambdascale.experiments.run import run, run_all
     from lambdascale.experiments.spec import RunSpec
+    from lambdascale.experiments.trace_run import run_trace
+    from lambdascale.experiments.trace_spec import TraceSpec
+    from lambdascale.policy import ScalingPolicy
     from lambdascale.workload.request import Sampling
 
 __version__ = "0.1.0"
@@ -24,9 +27,12 @@ __all__ = [
     "RunSpec",
     "Sampling",
     "ScaleSpec",
+    "ScalingPolicy",
     "SystemSpec",
+    "TraceSpec",
     "run",
     "run_all",
+    "run_trace",
 ]
 
 _HOMES = {
@@ -35,9 +41,12 @@ _HOMES = {
     "RunSpec": "lambdascale.experiments.spec",
     "Sampling": "lambdascale.workload.request",
     "ScaleSpec": "lambdascale.config",
+    "ScalingPolicy": "lambdascale.policy",
     "SystemSpec": "lambdascale.config",
+    "TraceSpec": "lambdascale.experiments.trace_spec",
     "run": "lambdascale.experiments.run",
     "run_all": "lambdascale.experiments.run",
+    "run_trace": "lambdascale.experiments.trace_run",
 }
 
 

@@ -126,3 +126,9 @@ def test_a_trace_is_found_in_the_folder_that_is_named_and_nowhere_else(tmp_path:
     assert find_trace("burst", tmp_path) == find_trace("burst", str(tmp_path)) == path
     assert find_trace("other", tmp_path) is None
     assert find_trace("burst", "") is None
+
+
+def test_the_example_of_the_readme_can_be_read():
+    rows = read_trace(Path(__file__).parent.parent / "traces" / "example.csv")
+    assert len(rows) == 48
+    assert max(row.prompt_tokens for row in rows) <= 48
