@@ -34,7 +34,7 @@ format: $(INSTALLED) ## Format the code and apply the lint fixes that are safe
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-test: setup ## Run every test, notebooks included (up to eight minutes)
+test: setup ## Run every test, notebooks included (about fifteen minutes)
 	$(VENV_PYTHON) -m pytest tests notebooks --nbval-lax --nbval-current-env
 
 kick-the-tires: setup ## Run the notebooks at their quick defaults and print expected against obtained

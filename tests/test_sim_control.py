@@ -35,9 +35,9 @@ def test_messages_keep_their_order_and_arrive_after_the_latency() -> None:
         assert (agent.peer, controller.peer) == (-1, 3)
         assert asyncio.get_running_loop().time() == 0.5
         for tick in range(10):
-            controller.send(OpenTick(tick))
+            controller.send(OpenTick(0, tick))
         agent.send(Hello(3, "here"))
-        assert [await agent.receive() for _ in range(10)] == [OpenTick(i) for i in range(10)]
+        assert [await agent.receive() for _ in range(10)] == [OpenTick(0, i) for i in range(10)]
         assert await controller.receive() == Hello(3, "here")
         assert asyncio.get_running_loop().time() == 0.75
 
@@ -48,17 +48,17 @@ def test_what_was_sent_before_a_close_or_a_kill_still_arrives() -> None:
     async def main(kill: bool) -> None:
         control = SimControl(latency_s=0.25)
         agent, controller = await connected(control)
-        agent.send(OpenTick(1))
-        agent.send(OpenTick(2))
+        agent.send(OpenTick(0, 1))
+        agent.send(OpenTick(0, 2))
         if kill:
             control.kill(3)
         else:
             await agent.close()
             await agent.close()
         with pytest.raises(PeerGoneError):
-            agent.send(OpenTick(3))
+            agent.send(OpenTick(0, 3))
         controller.send(Dissolve(1))  # not known yet
-        assert await drained(controller) == [OpenTick(1), OpenTick(2)]
+        assert await drained(controller) == [OpenTick(0, 1), OpenTick(0, 2)]
         with pytest.raises(PeerGoneError, match="node 3 is gone"):
             controller.send(Dissolve(2))
         if not kill:
@@ -72,8 +72,8 @@ def test_a_severed_connection_is_noticed_at_both_ends_and_loses_what_was_on_its_
     async def main() -> None:
         control = SimControl(latency_s=0.25)
         agent, controller = await connected(control)
-        agent.send(OpenTick(1))
-        controller.send(OpenTick(2))
+        agent.send(OpenTick(0, 1))
+        controller.send(OpenTick(0, 2))
         control.sever(3)
         assert await drained(controller) == []
         assert await drained(agent) == []
@@ -86,14 +86,14 @@ def test_a_partition_holds_messages_back_and_its_end_delivers_them_in_order() ->
         control = SimControl(latency_s=0.25)
         agent, controller = await connected(control)
         control.partition(3)
-        agent.send(OpenTick(1))
-        agent.send(OpenTick(2))
+        agent.send(OpenTick(0, 1))
+        agent.send(OpenTick(0, 2))
         await agent.close()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(100):
                 await controller.receive()
         control.partition()
-        assert await drained(controller) == [OpenTick(1), OpenTick(2)]
+        assert await drained(controller) == [OpenTick(0, 1), OpenTick(0, 2)]
 
     run(main())
 
