@@ -155,6 +155,22 @@ def test_the_last_copy_of_a_model_that_no_ssd_holds_stays_for_ever(tier: Tier):
     assert ("a", 0, False) not in residencies(run, "host")
 
 
+def test_a_copy_that_expires_together_with_the_one_that_it_makes_room_for_is_gone_once():
+    """Both keep-alives end at once; what comes down from the GPU takes the room of the other."""
+    deployments = [deploy("a", QUICK, {0: GPU}), deploy("b", QUICK, {0: HOST})]
+    requests = (ask(0, "a", at=3.0), ask(1, "b", at=3.0))
+    run = Serverless(deployments, requests, 1, keep(1.0, 1.0), host=room("a")).run()
+    assert residencies(run, "host")[:2] == [("b", 0, True), ("b", 0, False)]
+
+
+def test_a_copy_that_comes_down_does_not_drive_out_the_last_one_of_another():
+    deployments = [deploy("b", QUICK), deploy("a", QUICK, {0: HOST})]
+    requests = (ask(0, "b"), ask(1, "a", at=9.0))
+    run = Serverless(deployments, requests, 1, keep(1.0, 1.0), host=room("a"), ssd=room("b")).run()
+    assert start_kinds(run) == [("b", "ssd"), ("a", "warm")]
+    assert ("b", 0, True) not in residencies(run, "host")
+
+
 def test_room_is_never_made_by_losing_the_last_copy():
     """One GPU, no host memory, and a model that no SSD holds: the other one has to do without."""
     deployments = [deploy("b", QUICK), deploy("a", QUICK, {0: GPU})]

@@ -126,6 +126,19 @@ def test_a_model_of_two_nodes_gets_them_although_smaller_ones_lie_scattered():
     assert run.first_token_s(10) < 10.0
 
 
+def test_who_has_to_move_takes_no_new_requests_however_many_come():
+    deployments = [
+        deploy("a", ScalingPolicy(target=1.0), nodes_per_instance=2),
+        deploy("b", instances(2), {0: GPU, 2: GPU}),
+    ]
+    requests = (
+        *(ask(i, "b", at=0.05 * i, max_tokens=40) for i in range(160)), ask(900, at=0.2),
+    )  # fmt: skip
+    run = Serverless(deployments, requests, 4).run()
+    drained_s, read_s = 0.5, 2.0
+    assert run.first_token_s(900) < 0.2 + drained_s + read_s + 0.6
+
+
 def test_small_models_leave_pairs_of_nodes_free():
     deployments = [deploy("b", instances(2)), deploy("a", instances(1), nodes_per_instance=2)]
     run = Serverless(deployments, (ask(0, "b"), ask(1)), 4).run()

@@ -97,6 +97,15 @@ def test_a_cancellation_that_crosses_the_last_token_frees_the_slot_once(offset_s
     assert all(len(run.tokens(i)) == 20 for i in (2, 3, 4, 5, 50))
 
 
+def test_a_draining_replica_whose_last_token_crosses_its_cancellation_is_told_to_stop_once():
+    policy = ScalingPolicy(target=1.0, idle_s=0.0, quantum_s=0.05)
+    deployments = [deploy("a", policy, {0: GPU}), deploy("b", policy, {0: HOST})]
+    requests = (*burst(2), ask(50, "b", at=0.02))
+    end_s = Serverless(deployments, requests, 1).run().tokens(1)[-1].time_s
+    run = Serverless(deployments, requests, 1, watch=at_time(end_s, 0, 1)).run()
+    assert len(run.tokens(50)) == 20
+
+
 def test_cancelling_everybody_ends_the_run():
     run = one_node(burst(8, max_tokens=200), at_time(0.3, *range(8)))
     assert run.tokens(0)[-1].time_s < 0.35

@@ -6,7 +6,14 @@ from itertools import pairwise
 import pytest
 from serverless import STEP_S, Serverless, burst, deploy
 
-from lambdascale.cluster.records import NodeRecord, PipelineRecord, SwitchRecord, TokenRecord
+from lambdascale.cluster.records import (
+    NodeRecord,
+    PhaseRecord,
+    PipelineRecord,
+    StartRecord,
+    SwitchRecord,
+    TokenRecord,
+)
 from lambdascale.cluster.tags import KV
 from lambdascale.config import KV_SWITCHES, SystemSpec
 from lambdascale.policy import ScalingPolicy
@@ -162,3 +169,50 @@ def test_switches_after_a_multicast_are_exact_too(kv_switch: str, num_sources: i
 
     run.watch = watch
     run.run()
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_replica_does_not_go_while_entries_leave_it(cancelled: bool):
+    """Node 1 is idle, and model b waits for it, but node 1 still sends what node 0 has adopted."""
+
+    def watch(run: Serverless, record) -> None:
+        if isinstance(record, PhaseRecord) and record.phase == "pipeline formed":
+            run.later(0.1, lambda: run.cancel(1))
+        if isinstance(record, SwitchRecord) and cancelled:
+            run.later(0.1, lambda: run.cancel(record.request))
+
+    policy = ScalingPolicy(target=1.0, idle_s=0.0)
+    deployments = [
+        deploy("a", policy, {0: HOST, 1: HOST}, max_slots=1),
+        deploy("b", policy, {1: HOST}),
+    ]
+    requests = (*burst(2, max_tokens=80, prompt=60), *burst(8, "b", 0.45, 10))
+    system = SystemSpec(kv_switch="transfer")
+    run = Serverless(deployments, requests, 2, system, load_s=20.0, watch=watch).run()
+    assert methods(run) == {"transfer": 1}
+    switch_s, adopted_s = run.records(SwitchRecord)[0].time_s, run.tokens(0)[-1].time_s
+    taken_s = next(r.time_s for r in run.records(StartRecord) if r.model == "b")
+    again_s = next((t.time_s for t in run.tokens(0) if t.time_s > switch_s), adopted_s)
+    assert taken_s > again_s
+    assert taken_s > switch_s + 0.2, "entries take their time"
+    takers = {record.node for record in run.records(StartRecord) if record.model == "b"}
+    assert takers == ({0, 1} if cancelled else {1}), "who has sent for nobody is free, too"
+
+
+def test_a_member_is_in_no_new_pipeline_while_entries_leave_it():
+    """Sub-group 0 ends first; the others could form pipelines at once, and would use the slots again."""
+    policy = ScalingPolicy("fixed", min_instances=9)
+    deployment = deploy("a", policy, dict.fromkeys(range(3), GPU), num_blocks=24)
+    slowed = []
+
+    def watch(run: Serverless, record) -> None:
+        if isinstance(record, PhaseRecord) and record.phase == "started":
+            slowed.extend(run.network.slow(node, 0.75 * run.rate) for node in (1, 2))
+
+    requests = burst(60, max_tokens=100, prompt=60)
+    system = SystemSpec(kv_switch="transfer")
+    run = Serverless([deployment], requests, 9, system, load_s=4.0, watch=watch).run()
+    assert slowed
+    switch_s = run.records(SwitchRecord)[0].time_s
+    formed = [p for p in run.records(PipelineRecord) if p.formed and p.kind == "pipeline"]
+    assert any(p.time_s > switch_s for p in formed), "they do, later"
