@@ -7,6 +7,7 @@ after itself, and is then raised in the caller.
 
 import asyncio
 import secrets
+import shutil
 import tempfile
 import threading
 import time
@@ -68,9 +69,14 @@ def run(
 
 def in_processes(session: Session, log: RunLog, nursery: Nursery, called_s: float) -> None:
     """Run a session on real agents, children of `nursery`; it was asked for at `called_s`."""
-    with tempfile.TemporaryDirectory(prefix="lambdascale-ssd-") as folder:
-        agents = [replace(a, ssd=str(Path(folder) / str(a.node))) for a in session.agents]
+    # not made before an agent stores an image: who is killed here could not remove it
+    folder = Path(tempfile.gettempdir(), f"lambdascale-ssd-{secrets.token_hex(8)}")
+    agents = [replace(a, ssd=str(folder / str(a.node))) for a in session.agents]
+    try:
         in_thread(_real(replace(session, agents=tuple(agents)), log, nursery, called_s))
+    finally:
+        if folder.exists():
+            shutil.rmtree(folder)
 
 
 async def _real(session: Session, log: RunLog, nursery: Nursery, called_s: float) -> None:

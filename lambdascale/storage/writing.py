@@ -1,5 +1,6 @@
 """Writes an image file that appears under its name at once or not at all, from several threads."""
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -15,7 +16,8 @@ class ImageWriter:
         self._draft = image.with_name(f".{image.name}.{secrets.token_hex(8)}.partial")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
-            image.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):  # if it is no folder, opening says so
+                image.parent.mkdir(parents=True)
             self._file = os.open(self._draft, flags, 0o666)
         except OSError as error:
             raise self._unwritable(error) from error
