@@ -57,7 +57,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     models = tuple(options.model or (DEFAULT_MODEL,))
     rows, device = read_trace(options.trace), run_options.given_device(options)
-    spec = run_options.trace_spec(options, models, device or UNKNOWN)  # what is wrong is said first
+    spec = run_options.trace_spec(
+        options, models, rows, device or UNKNOWN
+    )  # what is wrong is said first
     if options.no_floor and (options.simulate or device is not None):
         raise ConfigError("--no-floor is for real runs without --device-gbytes; leave one out")
     if options.no_floor:

@@ -5,9 +5,7 @@ paper.md 6.1), so that loads are as long, compared with each other, as there.
 """
 
 import argparse
-import hashlib
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 from lambdascale.cli.options import number, positive
 from lambdascale.config import KV_SWITCHES, SystemSpec
@@ -16,6 +14,7 @@ from lambdascale.errors import ConfigError
 from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.policy import POLICIES, ScalingPolicy
 from lambdascale.workload.replay import Replay
+from lambdascale.workload.trace import TraceRow, digest_of
 
 LINK_GBPS, PCIE_GBPS, SSD_GBPS = 10.0, 12.8, 1.0
 
@@ -96,9 +95,15 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def trace_spec(
-    options: argparse.Namespace, models: tuple[str, ...], device: DeviceModel | None
+    options: argparse.Namespace,
+    models: tuple[str, ...],
+    rows: Sequence[TraceRow],
+    device: DeviceModel | None,
 ) -> TraceSpec:
-    """Return what the options describe, on nodes with `device`. Raises ConfigError."""
+    """Return what the options describe, for a trace of `rows`, on nodes with `device`.
+
+    Raises ConfigError.
+    """
     return TraceSpec(
         models=models,
         dtype=options.dtype,
@@ -106,7 +111,7 @@ def trace_spec(
         policy=_policy(options),
         replay=_replay(options, models),
         trace=options.trace.name,
-        trace_digest=_digest(options.trace),
+        trace_digest=digest_of(rows),
         num_nodes=options.nodes,
         num_blocks=options.blocks,
         max_slots=options.slots,
@@ -176,12 +181,3 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not new:
         raise ConfigError(f"--rename is {text!r}; write OLD=NEW")
     return old, new
-
-
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the trace {path} ({error.strerror}); name a readable CSV file"
-        ) from error

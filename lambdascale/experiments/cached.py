@@ -1,13 +1,10 @@
 """Runs that are kept: one folder per run, named by a hash of its specification; no run is done twice."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-
-import msgspec
 
 from lambdascale.cluster.records import PhaseRecord
 from lambdascale.experiments.agents import agent_nursery
@@ -18,7 +15,7 @@ from lambdascale.experiments.spec import RunSpec
 from lambdascale.experiments.trace_run import run_trace
 from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.fleet.nursery import Nursery
-from lambdascale.workload.trace import TraceRow
+from lambdascale.workload.trace import TraceRow, digest_of
 
 Case = tuple[TraceSpec, Sequence[TraceRow]]
 Work = Callable[[Nursery | None], RunResult]
@@ -58,7 +55,7 @@ def replay_each(cases: Sequence[Case], results: str | Path | None = None) -> Run
     """Replay traces, each as its specification says, and return their tables as one; as `run_each`."""
 
     def work(spec: TraceSpec, rows: Sequence[TraceRow], nursery: Nursery | None) -> RunResult:
-        spec = replace(spec, trace_digest=spec.trace_digest or _digest(rows))
+        spec = replace(spec, trace_digest=spec.trace_digest or digest_of(rows))
         replay = partial(run_trace, spec, rows, nursery=nursery)
         return replay() if results is None else _kept(spec, results, ignore, replay)
 
@@ -87,8 +84,3 @@ def _in_turn(works: Iterable[tuple[Spec, Work]]) -> RunResult:
                 nursery = stack.enter_context(agent_nursery())
             done.append(work(nursery))
     return RunResult.joined(done)
-
-
-def _digest(rows: Sequence[TraceRow]) -> str:
-    """A short name of a trace that is in no file."""
-    return hashlib.sha256(msgspec.json.encode(rows)).hexdigest()[:12]

@@ -6,13 +6,16 @@ wrong is one ConfigError with the file, the line as an editor counts it, the fie
 """
 
 import csv
+import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from reprlib import repr as shown  # of a value that may be long
+
+import msgspec
 
 from lambdascale.errors import ConfigError
 
@@ -36,6 +39,11 @@ class TraceRow:
         for name in ("prompt_tokens", "output_tokens"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give at least 1 token")
+
+
+def digest_of(rows: Sequence[TraceRow]) -> str:
+    """Return a short name of a trace, which changes whenever a row does."""
+    return hashlib.sha256(msgspec.json.encode(rows)).hexdigest()[:12]
 
 
 def read_trace(path: Path) -> tuple[TraceRow, ...]:
