@@ -80,8 +80,10 @@ class Balance:
         if expiry is not None:
             dues.append(expiry if expiry > now() else now() + RETRY_S)
         for model, service in self._services.items():
+            if model in self._polls:
+                continue
             after = recheck_s(service.deployment.policy, self._observe(service))
-            if after is not None and model not in self._polls:
+            if after is not None:
                 dues.append(now() + after)
         dues += self._quanta()
         return min(dues, default=math.inf)

@@ -54,16 +54,15 @@ async def _fill(services: Mapping[str, Service], stock: Stock, members: Members)
                     f"the initial copies of {service.model} and others do not fit into the "
                     f"{tier.name} tier of node {node}; give it more bytes"
                 )
-            blocks = tuple(range(service.deployment.image.blocks.num_blocks))
-            for position, member in enumerate(stock.slices[service.model].nodes(node)):
-                own = tuple(b for b in blocks if b in stock.slices[service.model].blocks[position])
-                members.send(member, m.Load(service.model, Tier.SSD, tier, own))
+            slices = stock.slices[service.model]
+            for member, blocks in zip(slices.nodes(node), slices.blocks, strict=True):
+                members.send(member, m.Load(service.model, Tier.SSD, tier, tuple(blocks)))
                 missing.add((member, tier, service.model))
     while missing:
         message = await members.receive()
         if isinstance(message, m.Coverage):
-            blocks = tuple(arrival.block for arrival in message.arrivals)
-            if stock.arrived(message.node, message.tier, message.model, blocks):
+            arrived = (arrival.block for arrival in message.arrivals)
+            if stock.arrived(message.node, message.tier, message.model, arrived):
                 missing.discard((message.node, message.tier, message.model))
 
 

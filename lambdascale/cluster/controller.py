@@ -44,7 +44,6 @@ class Controller:
         log: RunLog,
     ) -> None:
         check(system, cluster, tuple(deployments))
-        self._system = system
         self._cluster = cluster
         self._members = members
         self._log = log

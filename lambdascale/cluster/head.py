@@ -74,14 +74,12 @@ class Head:
     def cancel(self, request: int) -> None:
         """Forget a request at the next step boundary of its lane."""
         self._cancelled[request] = None
-        for event in self._work:
-            event.set()
+        self._wake()
 
     def dissolve(self) -> None:
         """Let every lane stop at its next step boundary."""
         self._dissolving = True
-        for event in self._work:
-            event.set()
+        self._wake()
 
     def home(self, activation: Activation, rows: Rows) -> None:
         """Final rows of a lane have come back."""
@@ -114,6 +112,10 @@ class Head:
             chosen = min(free, key=lambda i: len(self._lanes[i]))
             self._lanes[chosen].admit(*self._waiting.popleft())
             self._work[chosen].set()
+
+    def _wake(self) -> None:
+        for event in self._work:
+            event.set()
 
     def _reserve(self, slot: int) -> None:
         for lane in self._lanes:

@@ -4,7 +4,7 @@ An instance that is to go takes no more requests, finishes what it has, and only
 may be kept after all.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lambdascale.clock import now
 from lambdascale.cluster.deployment import Deployment
@@ -113,12 +113,7 @@ class Pipelines:
         """It has stopped: whom it served waits to be resumed."""
         served = self.served.pop(message.pipeline)
         self._paces.gone(served.pipeline)
-        self._log.add(
-            PipelineRecord(
-                served.pipeline, served.record.kind, served.record.stages, self._log.since(),
-                formed=False, model=self._model,
-            )
-        )  # fmt: skip
+        self._log.add(replace(served.record, time_s=self._log.since(), formed=False))
         self._router.remove(served.pipeline, [u.request for u in message.unfinished], now())
         return served
 

@@ -44,7 +44,11 @@ class Slices:
 
     def instance(self, node: int) -> int:
         """Return the instance that `node` can be part of."""
-        return node - node % self.num_nodes
+        return node - self.position(node)
+
+    def position(self, node: int) -> int:
+        """Return the place of `node` in its instance."""
+        return node % self.num_nodes
 
     def span(self, position: int, blocks: BlockMap) -> tuple[int, int]:
         """Return (offset, nbytes) of the image that the node at `position` holds."""

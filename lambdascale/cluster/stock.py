@@ -96,7 +96,7 @@ class Stock:
         copy = self.residency.copy(node, tier, model)
         assert copy is not None  # the caller has placed it
         slices = self.slices[model]
-        offset, _ = slices.span(node - slices.instance(node), self._image(model).blocks)
+        offset, _ = slices.span(slices.position(node), self._image(model).blocks)
         return copy.offset - offset
 
     def unpin_all(self, model: str, pinned: Iterable[tuple[int, Tier]]) -> None:
@@ -142,7 +142,7 @@ class Stock:
     def _place(self, node: int, tier: Tier, model: str) -> bool:
         """Expect a copy on one node; a slice left over from an instance that is no more is replaced."""
         slices, blocks = self.slices[model], self._image(model).blocks
-        position = node - slices.instance(node)
+        position = slices.position(node)
         nbytes = slices.span(position, blocks)[1]
         if not self._may_replace(node, tier, model):
             return False
@@ -207,9 +207,9 @@ class Stock:
         slices, model = self.slices[copy.model], copy.model
         if copy.tier is Tier.SSD or self.residency.holders(model, Tier.SSD):
             return False
-        like = copy.node - slices.instance(copy.node)  # who has the same slice
+        like = slices.position(copy.node)  # who has the same slice
         return not any(
-            node - slices.instance(node) == like and (node, tier) != (copy.node, copy.tier)
+            slices.position(node) == like and (node, tier) != (copy.node, copy.tier)
             for tier in (Tier.GPU, Tier.HOST)
             for node in self.residency.holders(model, tier)
         )
@@ -225,7 +225,7 @@ class Stock:
         self.residency.pin(node, tier, model)
         self._demoting.add((node, tier, model))
         slices = self.slices[model]
-        blocks = slices.blocks[node - slices.instance(node)]
+        blocks = slices.blocks[slices.position(node)]
         self._send(node, m.Load(model, tier, lower, tuple(blocks)))
         return True
 
