@@ -84,11 +84,6 @@ class Growth:
         self._connecting: set[int] = set()
 
     @property
-    def nodes(self) -> list[int]:
-        """The nodes of all members."""
-        return [node for member in self.plan.members for node in self._slices.nodes(member)]
-
-    @property
     def over(self) -> bool:
         """Is every member a replica, and everybody who had to move served again?"""
         return self.formation.settled and not self.resuming

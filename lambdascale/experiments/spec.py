@@ -30,6 +30,24 @@ def check_clock(clock: str, dtype: str, device: DeviceModel | None, link_gbps: f
         raise ConfigError("a simulated run needs a device model and a link rate")
 
 
+def provenance_of(clock: str, imposed: bool) -> str:
+    """measured: real clock, nothing imposed; emulated: rates or devices imposed; simulated."""
+    if clock == "virtual":
+        return "simulated"
+    return "emulated" if imposed else "measured"
+
+
+def digest_of(spec: object) -> str:
+    """A short name of a specification that changes whenever anything in it does."""
+    encoded = msgspec.json.encode(spec, order="deterministic")
+    return hashlib.sha256(encoded).hexdigest()[:12]
+
+
+def rate_of(gigabits_per_second: float) -> float:
+    """Return a rate in bytes/s, infinite for 0."""
+    return gbps(gigabits_per_second) if gigabits_per_second else math.inf
+
+
 @dataclass(frozen=True, slots=True)
 class RunSpec:
     """One scale-out of `model` under load.
@@ -68,17 +86,14 @@ class RunSpec:
     @property
     def rate(self) -> float:
         """The link rate in bytes/s."""
-        return gbps(self.link_gbps) if self.link_gbps else math.inf
+        return rate_of(self.link_gbps)
 
     @property
     def provenance(self) -> str:
-        """measured: real clock, nothing imposed; emulated: rates or devices imposed; simulated."""
-        if self.clock == "virtual":
-            return "simulated"
-        return "emulated" if self.link_gbps or self.device else "measured"
+        """What the numbers of a run are: see `provenance_of`."""
+        return provenance_of(self.clock, bool(self.link_gbps or self.device))
 
     @property
     def digest(self) -> str:
-        """A short name that changes whenever anything in the specification does."""
-        encoded = msgspec.json.encode(self, order="deterministic")
-        return hashlib.sha256(encoded).hexdigest()[:12]
+        """A short name: see `digest_of`."""
+        return digest_of(self)

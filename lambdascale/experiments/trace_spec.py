@@ -1,17 +1,13 @@
 """A cluster under a trace, as one frozen value: models, tiers, policy, workload."""
 
-import hashlib
 import math
 from dataclasses import dataclass, field
-
-import msgspec
 
 from lambdascale.config import SystemSpec
 from lambdascale.engine.device import DeviceModel
 from lambdascale.errors import ConfigError
-from lambdascale.experiments.spec import check_clock
+from lambdascale.experiments.spec import check_clock, digest_of, provenance_of, rate_of
 from lambdascale.policy import ScalingPolicy
-from lambdascale.units import gbps
 from lambdascale.workload.replay import Replay
 
 RATES = ("link_gbps", "pcie_gbps", "ssd_gbps")
@@ -88,19 +84,15 @@ class TraceSpec:
 
     @property
     def provenance(self) -> str:
-        """measured: real clock, nothing imposed; emulated: rates or devices imposed; simulated."""
-        if self.clock == "virtual":
-            return "simulated"
+        """What the numbers of a run are: see `provenance_of`."""
         imposed = self.device or any(getattr(self, name) for name in RATES)
-        return "emulated" if imposed else "measured"
+        return provenance_of(self.clock, bool(imposed))
 
     @property
     def digest(self) -> str:
-        """A short name that changes whenever anything in the specification does."""
-        encoded = msgspec.json.encode(self, order="deterministic")
-        return hashlib.sha256(encoded).hexdigest()[:12]
+        """A short name: see `digest_of`."""
+        return digest_of(self)
 
     def rate(self, name: str) -> float:
         """Return one of RATES in bytes/s."""
-        rate = float(getattr(self, name))
-        return gbps(rate) if rate else math.inf
+        return rate_of(getattr(self, name))
