@@ -1,0 +1,108 @@
+"""Messages about copies of models on a node: what it holds, loads, sends and has received."""
+
+import msgspec
+
+from lambdascale.control.message import Base
+from lambdascale.multicast.schedule import Transfer
+from lambdascale.storage.tiers import Tier
+
+
+class Hold(Base, frozen=True):
+    """There is to be a copy of `model` in `tier`; byte 0 of its image is at `base` of that arena.
+
+    Of the image only bytes of parts [first, stop) will come, if the model spans several nodes.
+    """
+
+    model: str
+    tier: Tier
+    base: int
+    first: int
+    stop: int
+
+
+class Drop(Base, frozen=True):
+    """Forget the copy; with `release`, give bytes [offset, offset + nbytes) of the arena back."""
+
+    model: str
+    tier: Tier
+    offset: int
+    nbytes: int
+    release: bool
+
+
+class Serve(Base, frozen=True):
+    """This device now serves `model`, of which it has, or will have, a copy on its GPU."""
+
+    model: str
+
+
+class Load(Base, frozen=True):
+    """Fill the copy in `target` with `blocks`, in this order, from this node's own `source` tier.
+
+    Onto an SSD goes the whole image at once, which must be complete in `source`.
+    """
+
+    model: str
+    source: Tier
+    target: Tier
+    blocks: tuple[int, ...]
+
+
+class Multicast(Base, frozen=True):
+    """This node's own part of the plan, in order; `window` writes may be in flight.
+
+    Sent from the copy in `tier` into the GPU arenas of peers, whose image begins at `bases[peer]`. With
+    `barrier`, the sends of a tick wait for the controller's `OpenTick` of the same scale-out.
+    """
+
+    scale_out: int
+    model: str
+    tier: Tier
+    sends: tuple[Transfer, ...]
+    bases: dict[int, int]
+    window: int
+    barrier: bool
+
+
+class OpenTick(Base, frozen=True):
+    """Barrier mode: the sends of `tick` of `scale_out` may start."""
+
+    scale_out: int
+    tick: int
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """Block `block` came from node `src` (this one: from `origin`), verified at `verified_s`."""
+
+    block: int
+    src: int
+    origin: str
+    arrived_s: float
+    verified_s: float
+
+
+class Coverage(Base, frozen=True):
+    """Agent → controller: blocks verified in one copy since the last report (coalesced)."""
+
+    node: int
+    model: str
+    tier: Tier
+    arrivals: tuple[Arrival, ...]
+
+
+class CorruptBlock(Base, frozen=True):
+    """Agent → controller: `block` from `src` failed its checksum; somebody must send it again."""
+
+    node: int
+    model: str
+    block: int
+    src: int
+
+
+class Resend(Base, frozen=True):
+    """Send one block again, as in `Multicast`."""
+
+    model: str
+    tier: Tier
+    transfer: Transfer
+    base: int

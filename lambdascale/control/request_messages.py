@@ -1,0 +1,108 @@
+"""Messages about pipelines and the requests they serve, between the controller and head stages."""
+
+import msgspec
+
+from lambdascale.control.message import Base
+from lambdascale.pipeline.stages import Stage
+from lambdascale.workload.request import Request
+
+
+class Form(Base, frozen=True):
+    """Become the head stage of an execution pipeline; one stage over all parts is a replica."""
+
+    pipeline: int
+    model: str
+    stages: tuple[Stage, ...]
+    capacity: int
+
+
+class Submit(Base, frozen=True):
+    """Serve `request`, continuing after `generated` tokens, on `pipeline` (sent to its head)."""
+
+    pipeline: int
+    request: Request
+    generated: tuple[int, ...]
+
+
+class KvPiece(msgspec.Struct, frozen=True):
+    """The KV entries of parts [first, stop) that node `node` holds."""
+
+    node: int
+    first: int
+    stop: int
+
+
+class Adopt(Base, frozen=True):
+    """Go on with `request` in `slot`, where it ran before; `length` tokens have KV entries.
+
+    `pieces` are written into this node's KV region by their owners; the rest is here already.
+    """
+
+    pipeline: int
+    request: Request
+    generated: tuple[int, ...]
+    slot: int
+    length: int
+    pieces: tuple[KvPiece, ...]
+
+
+class SendKv(Base, frozen=True):
+    """Write the first `length` KV entries of `slot`, parts [first, stop), to `peer`; then it is free."""
+
+    peer: int
+    slot: int
+    first: int
+    stop: int
+    length: int
+
+
+class Cancel(Base, frozen=True):
+    """Nobody waits for `request` any more: free its slot at the next step boundary (sent to the head)."""
+
+    pipeline: int
+    request: int
+
+
+class Cancelled(Base, frozen=True):
+    """Head → controller: the slot of `request` is free."""
+
+    pipeline: int
+    request: int
+
+
+class Token(msgspec.Struct, frozen=True):
+    """Output token number `position` (from 0) of `request`; `last` if the request is finished."""
+
+    request: int
+    position: int
+    token: int
+    last: bool
+
+
+class Tokens(Base, frozen=True):
+    """Head → controller: what one step produced, for the clients' streams."""
+
+    pipeline: int
+    time_s: float
+    tokens: tuple[Token, ...]
+
+
+class Dissolve(Base, frozen=True):
+    """Stop `pipeline` at the next step boundary (sent to its head)."""
+
+    pipeline: int
+
+
+class Seated(msgspec.Struct, frozen=True):
+    """An unfinished request: its KV slot and how many of its tokens have entries there."""
+
+    request: int
+    slot: int
+    length: int
+
+
+class Dissolved(Base, frozen=True):
+    """Head → controller: no step of `pipeline` is in flight any more; `unfinished` must move."""
+
+    pipeline: int
+    unfinished: tuple[Seated, ...]
