@@ -55,7 +55,7 @@ def room(*models: str) -> int:
 def image(model: str, num_blocks: int) -> ImageSource:
     packed = MODELS[model]
     checksums = image_checksums(packed, num_blocks)
-    return ImageSource(str(packed.image), packed.config, packed.layout, checksums)
+    return ImageSource.of(packed, checksums)
 
 
 def deploy(

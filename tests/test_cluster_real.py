@@ -29,7 +29,7 @@ STEP_S = 0.25  # of a decode step: 12 of them outlast what is left of the load w
 
 def inputs_of(packed: PackedModel, num_blocks: int, requests: Sequence[Request]) -> Inputs:
     checksums = block_checksums(packed, num_blocks)
-    return Inputs(ImageSource(str(packed.image), packed.config, packed.layout, checksums), requests)
+    return Inputs(ImageSource.of(packed, checksums), requests)
 
 
 def tiny_requests(count: int, max_tokens: int) -> tuple[Request, ...]:

@@ -67,7 +67,7 @@ class Cluster:
     def __init__(self, spec: RunSpec, requests: tuple[Request, ...]) -> None:
         self.spec = replace(spec, scale=replace(spec.scale, timeout_s=1e6))
         checksums = image_checksums(MODEL, spec.scale.num_blocks)
-        image = ImageSource(str(MODEL.image), MODEL.config, MODEL.layout, checksums)
+        image = ImageSource.of(MODEL, checksums)
         self.inputs = Inputs(image, requests)
         self.network, self.control = SimNetwork(20e-6), SimControl(20e-6)
         self.fleet = SimFleet(self.network, self.control)

@@ -104,8 +104,6 @@ class ModelCopy:
         self, block: int, peer: int, corrupt: Callable[[int, int], None]
     ) -> Arrival | None:
         """Verify a block that a peer wrote; tell `corrupt` if it is wrong. Raises CorruptBlockError."""
-        if self._verified[block].is_set():
-            return None
         arrival = await self.verify(block, peer, NETWORK)
         if arrival is None and not self._verified[block].is_set():
             self._attempts[block] += 1

@@ -13,7 +13,7 @@ from lambdascale.model.image import ImageSource
 from lambdascale.multicast.plan import plan
 from lambdascale.policy import ScalingPolicy
 from lambdascale.storage.tiers import Capacity, Tier
-from lambdascale.workload.request import Request
+from lambdascale.workload.request import Request, check_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def _check_fit(cluster: ClusterSpec, deployment: Deployment) -> None:
             f"{model} spans {span} nodes, but nodes is {cluster.num_nodes}; give the cluster more"
         )
     slices = Slices.of(deployment.image.layout, deployment.image.blocks, span)
-    need = max(slices.span(at, deployment.image.blocks)[1] for at in range(span))
+    need = slices.largest(deployment.image.blocks)
     if need > cluster.capacity.gpu:
         raise ConfigError(
             f"{model} needs {need} bytes on each of {span} GPUs, but gpu capacity is "
@@ -124,11 +124,8 @@ def model_of(request: Request, models: Collection[str]) -> str:
 def check_requests(deployments: Sequence[Deployment], requests: Sequence[Request]) -> None:
     """Raise ConfigError if a request is for no model that is deployed, does not fit, or repeats an id."""
     limits = {deployment.model: deployment.limits for deployment in deployments}
-    seen: set[int] = set()
+    check_ids(requests)
     for request in requests:
-        if request.id in seen:
-            raise ConfigError(f"request id {request.id} repeats; give every request its own")
-        seen.add(request.id)
         limit = limits[model_of(request, limits)].max_length
         if len(request.prompt) + request.max_tokens > limit:
             raise ConfigError(

@@ -51,7 +51,7 @@ def check_reach(
             f"sources is {tuple(sources)}, but not every SSD has {model}: its only copy may be in one of "
             f"{', '.join(needed)}; allow them all, or give SSDs more than {given} bytes"
         )
-    need = max(slices.span(at, deployment.image.blocks)[1] for at in range(slices.num_nodes))
+    need = slices.largest(deployment.image.blocks)
     if on_disk and need > cluster.capacity.host:
         raise ConfigError(
             f"{model} is on some SSDs only and goes to others through host memory; it needs {need} bytes, "

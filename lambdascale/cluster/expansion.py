@@ -120,8 +120,7 @@ class Expansion:
             *plan.senders.items(),
             *((node, Tier.HOST) for node in placement.starting(Start.WARM)),
         ]
-        for instance, tier in pinned:
-            stock.pin(instance, tier, model)
+        stock.pin_all(model, pinned)
         phases.reached("decided")
         for member in placement.members:
             self._take(number, model, member)

@@ -56,6 +56,10 @@ class Slices:
         offset, end = blocks.offsets[own.start], blocks.offsets[own.stop]
         return offset, end - offset
 
+    def largest(self, blocks: BlockMap) -> int:
+        """Return the bytes of the largest slice."""
+        return max(self.span(position, blocks)[1] for position in range(self.num_nodes))
+
     def transfers(self, transfers: Iterable[Transfer]) -> list[Transfer]:
         """Put nodes for instances: each node sends its blocks to its like."""
         return [

@@ -81,15 +81,17 @@ class Stock:
         complete = self.holders(model, Tier.GPU)
         return tuple(i for i in starts if assigned[i] == model and i not in complete)
 
-    def pin(self, instance: int, tier: Tier, model: str) -> None:
-        """Keep a copy while it is a source."""
-        for node in self.slices[model].nodes(instance):
-            self.residency.pin(node, tier, model)
+    def pin_all(self, model: str, copies: Iterable[tuple[int, Tier]]) -> None:
+        """Keep copies of instances while they are sources of a scale-out."""
+        for instance, tier in copies:
+            for node in self.slices[model].nodes(instance):
+                self.residency.pin(node, tier, model)
 
-    def unpin(self, instance: int, tier: Tier, model: str) -> None:
-        """A source has sent everything."""
-        for node in self.slices[model].nodes(instance):
-            self.residency.unpin(node, tier, model, now())
+    def unpin_all(self, model: str, copies: Iterable[tuple[int, Tier]]) -> None:
+        """Everything has been sent: take back the pins of a scale-out."""
+        for instance, tier in copies:
+            for node in self.slices[model].nodes(instance):
+                self.residency.unpin(node, tier, model, now())
 
     def base(self, node: int, tier: Tier, model: str) -> int:
         """Where byte 0 of the image is, or would be, in the arena of a node that holds (a part of) it."""
@@ -98,11 +100,6 @@ class Stock:
         slices = self.slices[model]
         offset, _ = slices.span(slices.position(node), self._image(model).blocks)
         return copy.offset - offset
-
-    def unpin_all(self, model: str, pinned: Iterable[tuple[int, Tier]]) -> None:
-        """Take back the pins of a scale-out."""
-        for instance, tier in pinned:
-            self.unpin(instance, tier, model)
 
     def nbytes(self, model: str) -> int:
         """Return the bytes of a whole copy."""

@@ -3,7 +3,6 @@
 What can be checked before a model is fetched or an agent started is checked before.
 """
 
-import json
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from lambdascale.multicast.plan import plan
 from lambdascale.storage.arena import whole_pages
 from lambdascale.transport.registry import TRANSPORTS
 from lambdascale.units import MIB
-from lambdascale.workload.request import Request
+from lambdascale.workload.request import Request, check_ids
 
 if TYPE_CHECKING:
     from lambdascale.model.text import Tokenizer
@@ -61,7 +60,7 @@ def check_inputs(spec: RunSpec, inputs: Inputs) -> None:
             f"the inputs have checksums of {len(image.checksums)} blocks, but blocks is {num_blocks}; "
             "make them for the same specification"
         )
-    check_requests(spec, ModelShape.from_config(json.loads(image.config)), inputs.requests)
+    check_requests(spec, image.shape, inputs.requests)
 
 
 def check_blocks(spec: RunSpec, layout: ImageLayout) -> None:
@@ -76,11 +75,8 @@ def check_blocks(spec: RunSpec, layout: ImageLayout) -> None:
 
 def check_requests(spec: RunSpec, shape: ModelShape, requests: Sequence[Request]) -> None:
     """Raise ConfigError if ids repeat, a request does not fit, or a token is none of the model's."""
-    seen: set[int] = set()
+    check_ids(requests)
     for request in requests:
-        if request.id in seen:
-            raise ConfigError(f"request id {request.id} repeats; give every request its own")
-        seen.add(request.id)
         _check_length(spec, shape.context_length, request)
         _check_tokens(shape.vocab, request)
 
@@ -166,7 +162,7 @@ def load_inputs(
     check(spec)
     packed = packed or load_model(spec)
     checksums = block_checksums(packed, spec.scale.num_blocks)
-    image = ImageSource(str(packed.image), packed.config, packed.layout, checksums)
+    image = ImageSource.of(packed, checksums)
     tokenizer = tokenizer or Tokenizer(packed)
     prompts = [tokenizer.encode_chat(prompt) for prompt in spec.prompts]
     return Inputs(image, make_requests(spec, prompts, packed.shape, tokenizer.stop_ids))

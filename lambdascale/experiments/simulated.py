@@ -55,7 +55,7 @@ def symbolic_inputs(spec: RunSpec, num_requests: int = 0, prompt_tokens: int = 0
     packed = simulated_model(spec.model, spec.dtype)
     check_blocks(spec, packed.layout)
     checksums = image_checksums(packed, spec.scale.num_blocks, SIZED_ABOVE)
-    image = ImageSource(str(packed.image), packed.config, packed.layout, checksums)
+    image = ImageSource.of(packed, checksums)
     vocab = packed.shape.vocab
     prompts = _tokenised(packed, spec.prompts) or [
         tuple((31 * request + 7 * position) % vocab for position in range(prompt_tokens))

@@ -69,10 +69,7 @@ def run_trace(
 def load_workload(spec: TraceSpec, rows: Sequence[TraceRow]) -> Workload:
     """Load every model, and turn rows into requests; raises ConfigError if they do not fit."""
     packed = {model: _model(spec, model) for model in spec.models}
-    images = {
-        model: ImageSource(str(p.image), p.config, p.layout, _checksums(spec, p))
-        for model, p in packed.items()
-    }
+    images = {model: ImageSource.of(p, _checksums(spec, p)) for model, p in packed.items()}
     requests = spec.replay.requests(rows, {m: range(p.shape.vocab) for m, p in packed.items()})
     _check_lengths(spec, packed)
     return Workload(images, requests, spec.replay.statement(rows))

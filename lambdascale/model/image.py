@@ -6,6 +6,7 @@ from functools import cached_property
 
 from lambdascale.model.blocks import BlockMap
 from lambdascale.model.layout import ImageLayout
+from lambdascale.model.packed import PackedModel
 from lambdascale.model.shape import ModelShape
 
 
@@ -17,6 +18,11 @@ class ImageSource:
     config: str
     layout: ImageLayout
     checksums: tuple[int, ...]
+
+    @classmethod
+    def of(cls, packed: PackedModel, checksums: tuple[int, ...]) -> "ImageSource":
+        """Describe a packed model whose blocks have these checksums."""
+        return cls(str(packed.image), packed.config, packed.layout, checksums)
 
     @cached_property
     def shape(self) -> ModelShape:

@@ -63,6 +63,15 @@ class Request:
             raise ConfigError(f"max_tokens is {self.max_tokens}; it must be at least 1")
 
 
+def check_ids(requests: Sequence[Request]) -> None:
+    """Raise ConfigError if two requests have the same id."""
+    seen: set[int] = set()
+    for request in requests:
+        if request.id in seen:
+            raise ConfigError(f"request id {request.id} repeats; give every request its own")
+        seen.add(request.id)
+
+
 def _plain(what: str, numbers: Sequence[int]) -> None:
     """Raise ConfigError if one of `numbers` is no `int`; a subclass or a NumPy integer is none."""
     for number in numbers:
