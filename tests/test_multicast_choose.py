@@ -1,6 +1,7 @@
 """The choice by predicted seconds: never far from the best, also when writes take random times."""
 
 import doctest
+import gc
 import time
 from collections.abc import Callable
 from statistics import mean
@@ -83,12 +84,13 @@ def test_under_jitter_the_choice_is_still_within_15_percent_of_the_best(
 
 
 def test_a_plan_for_64_nodes_is_chosen_in_under_a_second() -> None:
-    seconds = []
-    while len(seconds) < 3 and min(seconds, default=1.0) >= 1.0:  # others may be at work here
+    gc.freeze()  # or the collector would walk through all that other tests have left in memory
+    try:
         started = time.process_time()
         choose(64, 1, LLAMA_13B, LINKS[2])
-        seconds.append(time.process_time() - started)
-    assert min(seconds) < 1.0
+        assert time.process_time() - started < 1.0
+    finally:
+        gc.unfreeze()
 
 
 def test_occupancy_asks_for_fewer_blocks_and_a_larger_model_for_more() -> None:
