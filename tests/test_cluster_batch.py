@@ -14,7 +14,7 @@ def step(batch: MicroBatch, budget: int = 64):
     """Run one step whose sampled token is always 100 + the position it is for."""
     composed = batch.compose(budget)
     ids = [100 + pick.position for pick in composed.picks]
-    return composed, batch.commit(composed, ids)
+    return composed, batch.commit(composed, ids, 0.0)
 
 
 def test_a_prompt_is_prefilled_at_once_and_then_decoded_token_by_token():

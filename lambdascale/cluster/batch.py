@@ -22,6 +22,7 @@ class Running:
     tokens: list[int]
     slot: int
     computed: int = 0
+    begun: bool = False  # it has produced a token here
 
     @property
     def num_pending(self) -> int:
@@ -118,7 +119,18 @@ class MicroBatch:
         prefills = [run for run in self._running.values() if run.num_pending > 1]
         return decodes[: budget - budget // 2 if prefills else budget] + prefills
 
-    def commit(self, step: Composed, ids: Sequence[int]) -> tuple[Token, ...]:
+    def num_sure(self, step: Composed) -> int:
+        """Return for how many steps it can only go on like this: everybody decodes, nobody comes to an end.
+
+        The first token of a request here is news, and its step one of its own.
+        """
+        runs = [self._running[chunk.slot] for chunk in step.chunks]
+        alike = len(step.picks) == len(step.tokens) == len(self._running)
+        if not alike or any(run.request.stop or not run.begun for run in runs):
+            return 1
+        return min(run.request.max_tokens - run.position for run in runs)
+
+    def commit(self, step: Composed, ids: Sequence[int], time_s: float) -> tuple[Token, ...]:
         """Record what a step produced, free the slots of finished requests, return the new tokens."""
         produced = []
         sampled = iter(ids)
@@ -127,11 +139,12 @@ class MicroBatch:
             run.computed += chunk.length
             if chunk.emit:
                 run.tokens.append(next(sampled))
-                produced.append(self._emitted(run))
+                produced.append(self._emitted(run, time_s))
         return tuple(produced)
 
-    def _emitted(self, run: Running) -> Token:
+    def _emitted(self, run: Running, time_s: float) -> Token:
+        run.begun = True
         if run.finished:
             del self._running[run.slot]
             self.release(run.slot)
-        return Token(run.request.id, run.position - 1, run.tokens[-1], run.finished)
+        return Token(run.request.id, run.position - 1, run.tokens[-1], run.finished, time_s)

@@ -16,7 +16,7 @@ from lambdascale.cluster.batch import Composed, MicroBatch
 from lambdascale.cluster.relay import Relay
 from lambdascale.control import messages as m
 from lambdascale.control.base import Channel
-from lambdascale.engine.base import Engine, EngineLimits, Rows, Step
+from lambdascale.engine.base import Engine, EngineLimits, Round, Rows, Step
 from lambdascale.workload.request import Request
 
 
@@ -38,6 +38,7 @@ class Head:
         self._channel = channel
         self._lanes = _lanes(min(len(form.stages), max_lanes), min(form.capacity, limits.max_slots))
         self._work = [asyncio.Event() for _ in self._lanes]
+        self._interrupts = [asyncio.Event() for _ in self._lanes]
         self._waiting: deque[tuple[Request, Sequence[int]]] = deque()
         self._coming: dict[int, m.Adopt] = {}  # requests whose KV entries are on their way
         self._cancelled: dict[int, None] = {}
@@ -69,7 +70,7 @@ class Head:
         del self._coming[adopt.request.id]
         lane = self._lane_of(adopt.slot)
         lane.resume(adopt.request, adopt.generated, adopt.slot, adopt.length)
-        self._work[self._lanes.index(lane)].set()
+        self._stir(self._lanes.index(lane))
 
     def cancel(self, request: int) -> None:
         """Forget a request at the next step boundary of its lane."""
@@ -111,11 +112,16 @@ class Head:
                 return
             chosen = min(free, key=lambda i: len(self._lanes[i]))
             self._lanes[chosen].admit(*self._waiting.popleft())
-            self._work[chosen].set()
+            self._stir(chosen)
 
     def _wake(self) -> None:
-        for event in self._work:
-            event.set()
+        for lane in range(len(self._lanes)):
+            self._stir(lane)
+
+    def _stir(self, lane: int) -> None:
+        """Something has changed for a lane: it looks again at its next step boundary."""
+        self._work[lane].set()
+        self._interrupts[lane].set()
 
     def _reserve(self, slot: int) -> None:
         for lane in self._lanes:
@@ -133,9 +139,10 @@ class Head:
                 return
             step = batch.compose(self._budget)
             if step.chunks:
-                tokens = batch.commit(step, await self._round(lane, step, engine))
+                rounds = await self._rounds(lane, step, engine)
+                tokens = [t for r in rounds for t in batch.commit(step, r.tokens, r.time_s)]
                 if tokens:
-                    self._channel.send(m.Tokens(self._form.pipeline, now(), tokens))
+                    self._channel.send(m.Tokens(self._form.pipeline, tuple(tokens)))
                 self._admit()
             if not len(batch) and not self._dissolving:
                 self._work[lane].clear()
@@ -153,6 +160,16 @@ class Head:
         self._waiting = deque(entry for entry in self._waiting if entry[0].id != request)
         others = (run.request.id for lane in self._lanes for run in lane.running)
         return request not in self._coming and request not in others
+
+    async def _rounds(self, lane: int, step: Composed, engine: Engine) -> list[Round]:
+        """Take a step, and as many more as the engine takes in one go."""
+        first = self._form.stages[0]
+        if len(self._form.stages) > 1 or len(step.picks) < len(step.tokens):
+            return [Round(now(), await self._round(lane, step, engine))]
+        self._interrupts[lane].clear()
+        whole = Step(0, first.stop, step.chunks, tokens=step.tokens)
+        most = self._lanes[lane].num_sure(step)
+        return await engine.generate(whole, step.picks, most, self._interrupts[lane])
 
     async def _round(self, lane: int, step: Composed, engine: Engine) -> list[int]:
         """Take one step through all stages and sample."""

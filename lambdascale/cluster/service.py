@@ -127,12 +127,13 @@ class Service:
         served = self.pipelines.served[message.pipeline]
         changed = self._first_token(served)
         server = self.router.server(message.pipeline)
-        server.step_s = self.paces.stepped(message.pipeline, message.time_s, server.whole)
+        for time_s in dict.fromkeys(t.time_s for t in message.tokens):
+            server.step_s = self.paces.stepped(message.pipeline, time_s, server.whole)
         for t in message.tokens:
             if self.router.extend(message.pipeline, t.request, t.token, t.last):
                 self._log.add(
                     TokenRecord(
-                        t.request, t.position, t.token, self._log.since(message.time_s),
+                        t.request, t.position, t.token, self._log.since(t.time_s),
                         served.head, message.pipeline, served.record.kind, t.last,
                     )
                 )  # fmt: skip

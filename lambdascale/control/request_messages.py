@@ -71,19 +71,22 @@ class Cancelled(Base, frozen=True):
 
 
 class Token(msgspec.Struct, frozen=True):
-    """Output token number `position` (from 0) of `request`; `last` if the request is finished."""
+    """Output token number `position` (from 0) of `request`, sampled at `time_s`.
+
+    `last` if the request is finished.
+    """
 
     request: int
     position: int
     token: int
     last: bool
+    time_s: float
 
 
 class Tokens(Base, frozen=True):
-    """Head → controller: what one step produced, for the clients' streams."""
+    """Head → controller: what one or several steps produced, in order, for the clients' streams."""
 
     pipeline: int
-    time_s: float
     tokens: tuple[Token, ...]
 
 

@@ -6,6 +6,7 @@ alias the image region, so arrival costs nothing, and any range whose parts are 
 at any time. Rows are opaque bytes: what one engine returns is what the next stage's engine accepts.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -81,6 +82,14 @@ class RowWidths:
 
 
 @dataclass(frozen=True, slots=True)
+class Round:
+    """What one step has sampled by `time_s` of the loop's clock: a token for each pick, in their order."""
+
+    time_s: float
+    tokens: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
 class StepCounts:
     """How many calls of `forward` and `sample` have been completed.
 
@@ -135,6 +144,16 @@ class Engine(Protocol):
 
     async def sample(self, rows: Rows, picks: Sequence[Pick]) -> list[int]:
         """Choose one token per final row (needs part 0 when the embeddings are tied)."""
+        ...
+
+    async def generate(
+        self, step: Step, picks: Sequence[Pick], num_steps: int, interrupt: asyncio.Event
+    ) -> list[Round]:
+        """Run the whole model, and on with what it samples, for 1 to `num_steps` steps.
+
+        It ends at the next step boundary once `interrupt` is set, or after any step it likes. Every chunk of
+        `step` has length 1 and emits; `picks` are those of the first step.
+        """
         ...
 
     async def close(self) -> None: ...

@@ -13,9 +13,11 @@ from typing import TypeVar
 
 import torch
 
+from lambdascale.clock import now
 from lambdascale.engine.base import (
     EngineLimits,
     Pick,
+    Round,
     Rows,
     RowWidths,
     Step,
@@ -89,6 +91,13 @@ class TorchEngine:
         runner = self._prepared()
         floor_s = self._floor.sample_s(runner.layout, len(picks)) if self._floor else 0.0
         return await self._compute(lambda: self._paced(floor_s, lambda: runner.sample(rows, picks)))
+
+    async def generate(
+        self, step: Step, picks: Sequence[Pick], num_steps: int, interrupt: asyncio.Event
+    ) -> list[Round]:
+        """Make one step, so that its tokens are known at once."""
+        tokens = await self.sample(await self.forward(step), picks)
+        return [Round(now(), tokens)]
 
     async def close(self) -> None:
         """Finish what was called, let go of all memory and end the compute thread; again is harmless."""

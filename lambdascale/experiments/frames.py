@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from itertools import groupby, pairwise
 
 import pandas as pd
@@ -15,7 +14,7 @@ from lambdascale.cluster.records import (
     Record,
     TokenRecord,
 )
-from lambdascale.experiments.serverless_frames import serverless_rows
+from lambdascale.experiments.serverless_frames import plain_rows, serverless_rows
 from lambdascale.pipeline.stages import Stage
 from lambdascale.workload.request import Request
 
@@ -72,8 +71,8 @@ def tables(
     tokens = [r for r in records if isinstance(r, TokenRecord)]
     stages, mine = _stages(records), _by_request(tokens)
     rows = {
-        "blocks": [asdict(r) for r in records if isinstance(r, BlockRecord)],
-        "tokens": [asdict(r) for r in tokens],
+        "blocks": plain_rows([r for r in records if isinstance(r, BlockRecord)]),
+        "tokens": plain_rows(tokens),
         "requests": [_request(r, mine.get(r.id, ()), stages) for r in requests],
         "nodes": _nodes(records, num_sources),
         "pipelines": _pipelines(records),

@@ -4,8 +4,10 @@ Beginnings and ends become intervals; what has not ended has no end (NaN).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from itertools import groupby, pairwise
+from operator import attrgetter
+from typing import Any
 
 from lambdascale.cluster.records import (
     SCALE_PHASES,
@@ -26,11 +28,20 @@ def serverless_rows(records: Sequence[Record]) -> Mapping[str, list[Row]]:
     return {
         "allocations": _allocations([r for r in records if isinstance(r, AllocationRecord)]),
         "scale_outs": _scale_outs([r for r in records if isinstance(r, ScaleRecord)]),
-        "starts": [asdict(r) for r in records if isinstance(r, StartRecord)],
+        "starts": plain_rows([r for r in records if isinstance(r, StartRecord)]),
         "residency": _residency([r for r in records if isinstance(r, ResidencyRecord)]),
-        "switches": [asdict(r) for r in records if isinstance(r, SwitchRecord)],
-        "refusals": [asdict(r) for r in records if isinstance(r, RefusedRecord)],
+        "switches": plain_rows([r for r in records if isinstance(r, SwitchRecord)]),
+        "refusals": plain_rows([r for r in records if isinstance(r, RefusedRecord)]),
     }
+
+
+def plain_rows(records: Sequence[Any]) -> list[Row]:
+    """Return records of one kind as they are, a row each."""
+    if not records:
+        return []
+    names = [field.name for field in fields(records[0])]
+    values = attrgetter(*names)
+    return [dict(zip(names, values(record), strict=True)) for record in records]
 
 
 def _allocations(records: Sequence[AllocationRecord]) -> list[Row]:

@@ -1,7 +1,7 @@
-"""The symbolic model: what comes out of a step, as a hash chain over all that should matter to it.
+"""The symbolic model: what comes out of a step, as a chain of numbers over all that should matter to it.
 
     embedding   h = H(token, position, part 0)
-    layer l     entry = H(h, l);  h = H(h, sum of entries 0 … position, part l + 1)
+    layers      see `layers`: h and what is seen of earlier positions, linear in both
     last part   row = H(h, part L + 1);  token = row, joined with part 0 if the head is tied
 
 A part stands for what the image region holds of it at that moment. No time passes here.
@@ -10,20 +10,19 @@ A part stands for what the image region holds of it at that moment. No time pass
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from lambdascale.engine.base import Chunk, EngineLimits, Pick, Rows, Step
 from lambdascale.engine.kv import layers_among
 from lambdascale.errors import ConfigError
 from lambdascale.sim.kv import SymbolicCache
 from lambdascale.sim.kv_names import KvNames
-from lambdascale.sim.mixing import ODD, U64, fold, join, name
+from lambdascale.sim.layers import LayerRange
+from lambdascale.sim.mixing import U64, join, join_each, name
 from lambdascale.sim.prepared import STATE_NBYTES, Prepared
 from lambdascale.sim.weights import Weights
 from lambdascale.transport.base import Region
 
-Ints = npt.NDArray[np.int64]
-_KEY, _DRAW = 1, 2  # what a name is for
+_DRAW = 2  # what a name is for
 
 
 class HashChain:
@@ -37,8 +36,6 @@ class HashChain:
         self._widths = model.widths
         self._vocab = model.vocab
         self._weights = Weights(model.layout, image, offset)
-        keys = [name(_KEY, layer) for layer in range(model.layout.num_layers)]
-        self._keys = np.array(keys, np.uint64)
 
     def check(self, step: Step) -> None:
         """Raise ConfigError if `step` exceeds what was prepared."""
@@ -58,40 +55,66 @@ class HashChain:
 
     def forward(self, step: Step) -> Rows:
         """Run a checked step."""
-        positions = self.cache.names(step.chunks)
         if step.rows is None:
-            tokens = np.array(step.tokens, np.int64).astype(np.uint64)
-            state = join(join(tokens, positions), self._weights.of(0))
+            positions = [p for c in step.chunks for p in range(c.start, c.start + c.length)]
+            state = self._embedded(np.array(step.tokens, np.int64).astype(np.uint64), positions)
         else:
             state = _states(step.rows, self._widths.row_nbytes)
         layers = layers_among(step.first, step.stop, self.layout.num_layers)
         if layers.stop > layers.start:
-            state = self._layers(layers, step.chunks, positions, state)
+            state = self._layers(layers, step.chunks, state)
         if step.stop < self.layout.num_parts:
             return _rows(state, self._widths.row_nbytes)
         ends = np.cumsum([chunk.length for chunk in step.chunks])
-        final = join(
-            state[ends[[c.emit for c in step.chunks]] - 1],
-            self._weights.of(self.layout.num_parts - 1),
-        )
-        return _rows(final, self._widths.final_row_nbytes)
+        emitting = ends[[c.emit for c in step.chunks]] - 1
+        return _rows(self._final(state[emitting]), self._widths.final_row_nbytes)
 
-    def _layers(self, layers: slice, chunks: Sequence[Chunk], positions: U64, state: U64) -> U64:
-        ends = np.cumsum([chunk.length for chunk in chunks])
+    def _embedded(self, tokens: U64, positions: Sequence[int]) -> U64:
+        return join(join(tokens, self.cache.places[positions]), self._weights.of(0))
+
+    def _final(self, state: U64) -> U64:
+        return join(state, self._weights.of(self.layout.num_parts - 1))
+
+    def _layers(self, layers: slice, chunks: Sequence[Chunk], state: U64) -> U64:
         self._settle(layers, [c.slot for c in chunks], [c.start for c in chunks])
-        seen = self.cache.seek(layers, chunks)
-        entries = np.empty((len(seen), len(state)), np.uint64)
-        for i, layer in enumerate(range(layers.start, layers.stop)):
-            entry = entries[i]
-            np.multiply(state, ODD, out=entry)
-            entry += self._keys[layer]
-            prefix = _accumulated(fold(entry + positions), seen[i], ends)
-            seen[i] = prefix[ends - 1]
-            prefix += entry
-            prefix += self._weights.of(layer + 1)
-            state = fold(prefix)
-        self.cache.commit(layers, chunks, entries, seen)
+        seen, cache = self.cache.seek(layers, chunks), self.cache
+        run = self._range(layers)
+        if len(state) == len(chunks):
+            state, entries = run.run(state, seen)
+            seen += entries * cache.places[[c.start for c in chunks]][:, None]
+        else:
+            state, entries = run.run_chunks(state, seen, chunks, cache.places)
+        cache.commit(layers, chunks, entries, seen)
         return state
+
+    def generate(self, step: Step, picks: Sequence[Pick], num_steps: int) -> list[list[int]]:
+        """Run a checked step of one token per sequence, and then on with what each has sampled.
+
+        Return the tokens of each of `num_steps` steps.
+        """
+        layers, chunks = slice(0, self.layout.num_layers), step.chunks
+        starts = [chunk.start for chunk in chunks]
+        self._settle(layers, [c.slot for c in chunks], starts)
+        seen, run = self.cache.seek(layers, chunks), self._range(layers)
+        tokens, made, entries = list(step.tokens or ()), [], []
+        ends = [
+            [int(self._weights.of(part))] * len(chunks) for part in (0, self.layout.num_parts - 1)
+        ]
+        places = self.cache.places
+        for i in range(num_steps):
+            at = places[[start + i for start in starts]]
+            embedded = join_each(join_each(tokens, at.tolist()), ends[0])
+            state, new = run.run(np.array(embedded, np.uint64), seen)
+            seen += new * at[:, None]
+            entries.append(new)
+            tokens = self._sampled(join_each(state.tolist(), ends[1]), picks, i)
+            made.append(tokens)
+        whole = [Chunk(c.slot, c.start, num_steps, c.emit) for c in chunks]
+        self.cache.commit(layers, whole, np.stack(entries, 1).reshape(-1, layers.stop), seen)
+        return made
+
+    def _range(self, layers: slice) -> LayerRange:
+        return self._weights.range(layers)
 
     def expose(self, slot: int, layers: slice, length: int) -> None:
         """Name the entries of positions [0, length) in the KV region."""
@@ -113,26 +136,19 @@ class HashChain:
         states = _states(rows, self._widths.final_row_nbytes)
         if len(states) != len(picks):
             raise ConfigError(f"{len(states)} rows cannot be sampled by {len(picks)} picks")
+        return self._sampled(states.tolist(), picks, 0)
+
+    def _sampled(self, states: list[int], picks: Sequence[Pick], ahead: int) -> list[int]:
+        """Choose the tokens `ahead` positions behind those of `picks`."""
         if self.layout.tied:
-            states = join(states, self._weights.of(0))
-        return [self._token(s, p) for s, p in zip(states.tolist(), picks, strict=True)]
+            states = join_each(states, [int(self._weights.of(0))] * len(states))
+        pairs = zip(states, picks, strict=True)
+        return [self._token(state, pick, pick.position + ahead) for state, pick in pairs]
 
-    def _token(self, state: int, pick: Pick) -> int:
+    def _token(self, state: int, pick: Pick, position: int) -> int:
         if pick.sampling.temperature > 0:
-            state = name(_DRAW, state, pick.sampling.seed, pick.request, pick.position)
+            state = name(_DRAW, state, pick.sampling.seed, pick.request, position)
         return state % self._vocab
-
-
-def _accumulated(terms: U64, before: U64, ends: Ints) -> U64:
-    """Sum `terms` up within each chunk, whose rows end at `ends`, on top of what was `before` it."""
-    if len(terms) > len(ends):
-        np.cumsum(terms, out=terms)
-        base = before.copy()
-        base[1:] -= terms[ends[:-1] - 1]
-        terms += np.repeat(base, np.diff(ends, prepend=0))
-    else:
-        terms += before
-    return terms
 
 
 def _rows(state: U64, nbytes: int) -> Rows:

@@ -8,11 +8,15 @@ entries raise nothing, they change the tokens.
 """
 
 import asyncio
+import contextlib
+from bisect import bisect_left
 from collections.abc import Sequence
 
+from lambdascale.clock import now
 from lambdascale.engine.base import (
     EngineLimits,
     Pick,
+    Round,
     Rows,
     RowWidths,
     Step,
@@ -27,6 +31,7 @@ from lambdascale.sim.kv import SymbolicCache
 from lambdascale.sim.kv_names import KvContents, KvNames
 from lambdascale.sim.prepared import Prepared
 from lambdascale.sim.symbolic_kv import SymbolicKv
+from lambdascale.sim.turn import Turn
 from lambdascale.transport.base import Region
 
 
@@ -45,7 +50,7 @@ class SymbolicEngine:
         self._contents = contents or KvContents()
         self._model: Prepared | None = None
         self._chain: HashChain | None = None
-        self._turn = asyncio.Lock()
+        self._turn = Turn()
         self._steps = 0
 
     @property
@@ -104,6 +109,30 @@ class SymbolicEngine:
             self._steps += 1
         return tokens
 
+    async def generate(
+        self, step: Step, picks: Sequence[Pick], num_steps: int, interrupt: asyncio.Event
+    ) -> list[Round]:
+        """Let the time of the steps pass at once; what they make is worked out when they are over."""
+        async with self._turn:
+            chain = self._attached()
+            chain.check(step)
+            self._turn.interrupted_by(interrupt)
+            ends = self._ends(chain, step, num_steps)
+            count = await _passed(ends, interrupt)
+            made = chain.generate(step, picks, count)
+            self._steps += 2 * count
+        return [Round(*pair) for pair in zip(ends, made, strict=False)]
+
+    def _ends(self, chain: HashChain, step: Step, num_steps: int) -> list[float]:
+        """When each of so many steps is over, if they begin now."""
+        layout, device, end = chain.layout, self._device, now()
+        ends = []
+        for _ in range(num_steps):
+            end += device.forward_s(layout, step.first, step.stop, step.num_tokens)
+            end += device.sample_s(layout, step.num_tokens)
+            ends.append(end)
+        return ends
+
     async def close(self) -> None:
         self._model = self._chain = None
 
@@ -117,3 +146,13 @@ class SymbolicEngine:
         if self._chain is None:
             raise ModelError("the engine has no model in memory; attach it first")
         return self._chain
+
+
+async def _passed(ends: Sequence[float], interrupt: asyncio.Event) -> int:
+    """Wait for the last of `ends`, or for the first one after `interrupt`; return how many have passed."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(ends[-1]):
+            await interrupt.wait()
+    count = min(bisect_left(ends, now()) + 1, len(ends))
+    await asyncio.sleep(max(ends[count - 1] - now(), 0.0))
+    return count

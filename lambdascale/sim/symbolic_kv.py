@@ -1,10 +1,10 @@
 """The KV cache of the symbolic engine as `engine.kv.KvCache`."""
 
-import asyncio
 from collections.abc import Callable
 
 from lambdascale.engine.kv import KvLayout, Ranges, layers_among
 from lambdascale.sim.chain import HashChain
+from lambdascale.sim.turn import Turn
 
 
 class SymbolicKv:
@@ -13,9 +13,7 @@ class SymbolicKv:
     One range per layer and slot: keys, values and heads lie together.
     """
 
-    def __init__(
-        self, layout: KvLayout, attached: Callable[[], HashChain], turn: asyncio.Lock
-    ) -> None:
+    def __init__(self, layout: KvLayout, attached: Callable[[], HashChain], turn: Turn) -> None:
         self._layout = layout
         self._attached = attached
         self._turn = turn

@@ -3,6 +3,7 @@
 import numpy as np
 
 from lambdascale.model.layout import ImageLayout
+from lambdascale.sim.layers import LayerRange
 from lambdascale.sim.mixing import name
 from lambdascale.sim.regions import SizedRegion, fingerprint
 from lambdascale.transport.base import Region
@@ -19,19 +20,32 @@ class Weights:
         self._layout = layout
         self._image = image
         self._start = start
-        self._version = -1
+        self._version: int | None = None
         self._kept: dict[int, np.uint64] = {}
+        self._ranges: dict[tuple[int, int], LayerRange] = {}
 
     def of(self, part: int) -> np.uint64:
         """Return the name of what `part` holds now; an absent byte makes another name."""
-        if not isinstance(self._image, SizedRegion):
-            return self._hash(part)
-        if self._image.version != self._version:
-            self._version = self._image.version
-            self._kept.clear()
+        self._renew()
         if part not in self._kept:
             self._kept[part] = self._hash(part)
         return self._kept[part]
+
+    def range(self, layers: slice) -> LayerRange:
+        """Return layers, counted from 0, with what the image holds of them now."""
+        self._renew()
+        key = layers.start, layers.stop
+        if key not in self._ranges:
+            self._ranges[key] = LayerRange.of(layers, lambda layer: self.of(layer + 1))
+        return self._ranges[key]
+
+    def _renew(self) -> None:
+        """Forget what may no longer be true."""
+        version = self._image.version if isinstance(self._image, SizedRegion) else None
+        if version is None or version != self._version:
+            self._version = version
+            self._kept.clear()
+            self._ranges.clear()
 
     def _hash(self, part: int) -> np.uint64:
         offset = self._start + self._layout.part_offsets[part]
