@@ -57,7 +57,8 @@ def join_each(state: list[int], other: list[int]) -> list[int]:
     True
     """
     if len(state) > _FEW:
-        return join(np.array(state, np.uint64), np.array(other, np.uint64)).tolist()
+        both = (np.array(numbers, np.uint64) for numbers in (state, other))
+        return list(join(*both).tolist())
     return [_joined(pair) for pair in zip(state, other, strict=True)]
 
 

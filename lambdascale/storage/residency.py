@@ -8,10 +8,13 @@ whose keep-alive is over (d.3). The shell moves the bytes:
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 
 from lambdascale.errors import ConfigError
+from lambdascale.storage.arena import IntegrityError
 from lambdascale.storage.copies import Copies, Copy, Placed
+from lambdascale.storage.expiries import Expiries, Place
 from lambdascale.storage.tiers import Capacity, KeepAlive, Tier
 
 
@@ -24,6 +27,11 @@ class Residency:
             node: {tier: Copies(node, tier, capacity.of(tier)) for tier in Tier}
             for node, capacity in sorted(capacities.items())
         }
+        self._expiries = Expiries(self._expiry)
+        self._complete: defaultdict[tuple[str, Tier], set[int]] = defaultdict(set)
+        self._holders: dict[
+            tuple[str, Tier], tuple[int, ...]
+        ] = {}  # the same in order, as asked for
 
     def place(
         self,
@@ -39,7 +47,10 @@ class Residency:
         Those of the models `keep` stay. Returns None, and changes nothing, if what stays leaves too little
         room. Raises ConfigError for a model that is larger than the tier or there already.
         """
-        return self._at(node, tier).place(model, nbytes, now, keep)
+        placed = self._at(node, tier).place(model, nbytes, now, keep)
+        for gone in placed.evicted if placed else ():
+            self._changed(node, tier, gone.model)
+        return placed
 
     def has_room(self, node: int, tier: Tier, nbytes: int, keep: Collection[str] = ()) -> bool:
         """Would `place` find room for so many bytes now?"""
@@ -57,11 +68,15 @@ class Residency:
     def drop(self, node: int, tier: Tier, model: str) -> None:
         """Forget a complete copy that nobody has pinned."""
         self._at(node, tier).drop(model)
+        self._changed(node, tier, model)
 
     def lose(self, node: int) -> None:
         """Forget a node that is gone, with its copies and pins."""
-        if self._nodes.pop(node, None) is None:
+        if node not in self._nodes:
             raise _unknown(node)
+        lost = [copy for copies in self._nodes.pop(node).values() for copy in copies]
+        for copy in lost:
+            self._changed(node, copy.tier, copy.model)
 
     def pin(self, node: int, tier: Tier, model: str) -> None:
         """Keep a copy from leaving until it is unpinned as often as it was pinned."""
@@ -71,20 +86,24 @@ class Residency:
         """Take one pin back, which ends a use; with `now` None it was none."""
         self._at(node, tier).pin(model, -1)
         if now is not None:
-            self.touch(node, tier, model, now)
+            self._at(node, tier).use(model, now)
+        self._changed(node, tier, model)
 
     def touch(self, node: int, tier: Tier, model: str, now: float) -> None:
         """Note that a copy was used."""
         self._at(node, tier).use(model, now)
+        self._changed(node, tier, model)
 
     def expired(self, now: float) -> tuple[Copy, ...]:
         """Return the idle copies whose keep-alive is over."""
-        return tuple(copy for copy in self._idle() if self._expiry(copy) <= now)
+        places = self._expiries.until(now)
+        found = [self._at(node, Tier(tier)).get(model) for node, tier, model in places]
+        return tuple(sorted(found, key=lambda copy: (copy.node, copy.tier, copy.used_s)))
 
     def next_expiry(self, now: float) -> float | None:
         """Return when the next keep-alive ends, `now` if one is over; None if none ever does."""
-        end = min(map(self._expiry, self._idle()), default=math.inf)
-        return None if end == math.inf else max(end, now)
+        end = self._expiries.next()
+        return None if end is None else max(end, now)
 
     def demotion(self, copy: Copy) -> Tier | None:
         """Return the tier that `copy` must go to before it leaves; None if it is there or does not fit."""
@@ -105,27 +124,48 @@ class Residency:
 
     def holders(self, model: str, tier: Tier) -> tuple[int, ...]:
         """Return the nodes with a complete copy of `model` in `tier`, ascending."""
-        found = ((node, tiers[tier].find(model)) for node, tiers in self._nodes.items())
-        return tuple(node for node, copy in found if copy is not None and copy.complete)
+        key = model, tier
+        if key not in self._holders:
+            self._holders[key] = tuple(sorted(self._complete[key]))
+        return self._holders[key]
 
     def check_integrity(self) -> None:
         """Raise IntegrityError if copies overlap, exceed their tier or have lost their range."""
         for tiers in self._nodes.values():
             for copies in tiers.values():
                 copies.check_integrity()
+        held = {
+            (n, t, c.model)
+            for n, tiers in self._nodes.items()
+            for t in Tier
+            for c in tiers[t]
+            if c.complete
+        }
+        if held != {(n, t, m) for (m, t), nodes in self._complete.items() for n in nodes}:
+            raise IntegrityError("who holds which model complete is not what the copies say")
 
     def _at(self, node: int, tier: Tier) -> Copies:
         if node not in self._nodes:
             raise _unknown(node)
         return self._nodes[node][tier]
 
-    def _idle(self) -> Iterator[Copy]:
-        for tiers in self._nodes.values():
-            for copies in tiers.values():
-                yield from (copy for copy in copies if copy.idle)
+    def _changed(self, node: int, tier: Tier, model: str) -> None:
+        """Keep what is known by model and by time in step with the copies."""
+        copy = self._nodes[node][tier].find(model) if node in self._nodes else None
+        key, complete = (model, tier), copy is not None and copy.complete
+        if complete != (node in self._complete[key]):
+            (self._complete[key].add if complete else self._complete[key].discard)(node)
+            self._holders.pop(key, None)
+        self._expiries.note((node, int(tier), model))
 
-    def _expiry(self, copy: Copy) -> float:
-        return copy.used_s + self._keep_alive.of(copy.tier)
+    def _expiry(self, place: Place) -> float | None:
+        """When the keep-alive of a copy ends; None unless it is there and idle."""
+        node, tier, model = place
+        copy = self._nodes[node][Tier(tier)].find(model) if node in self._nodes else None
+        if copy is None or not copy.idle:
+            return None
+        end = copy.used_s + self._keep_alive.of(copy.tier)
+        return end if end < math.inf else None
 
 
 def _unknown(node: int) -> ConfigError:
