@@ -165,7 +165,8 @@ class Head:
         """Take a step, and as many more as the engine takes in one go."""
         first = self._form.stages[0]
         if len(self._form.stages) > 1 or len(step.picks) < len(step.tokens):
-            return [Round(now(), await self._round(lane, step, engine))]
+            tokens = await self._round(lane, step, engine)
+            return [Round(now(), tokens)]
         self._interrupts[lane].clear()
         whole = Step(0, first.stop, step.chunks, tokens=step.tokens)
         most = self._lanes[lane].num_sure(step)
