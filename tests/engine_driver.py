@@ -94,8 +94,8 @@ async def serve(
             rows = await engine.forward(Step(first, stop, step.chunks, tokens, rows))
         assert rows is not None
         ids = await stages[0][0].sample(rows, step.picks) if step.picks else []
-        for token in batch.commit(step, ids, 0.0):
-            produced[token.request].append(token.token)
+        for output in batch.commit(step, [ids]):
+            produced[output.request].extend(output.tokens)
     return produced
 
 

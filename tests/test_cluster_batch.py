@@ -14,7 +14,7 @@ def step(batch: MicroBatch, budget: int = 64):
     """Run one step whose sampled token is always 100 + the position it is for."""
     composed = batch.compose(budget)
     ids = [100 + pick.position for pick in composed.picks]
-    return composed, batch.commit(composed, ids, 0.0)
+    return composed, batch.commit(composed, [ids])
 
 
 def test_a_prompt_is_prefilled_at_once_and_then_decoded_token_by_token():
@@ -22,7 +22,7 @@ def test_a_prompt_is_prefilled_at_once_and_then_decoded_token_by_token():
     batch.admit(Request(7, (1, 2, 3), max_tokens=2), ())
     composed, tokens = step(batch)
     assert [(c.slot, c.start, c.length, c.emit) for c in composed.chunks] == [(0, 0, 3, True)]
-    assert [(t.request, t.position, t.token, t.last) for t in tokens] == [(7, 0, 100, False)]
+    assert [(t.request, t.position, t.tokens, t.last) for t in tokens] == [(7, 0, (100,), False)]
     composed, tokens = step(batch)
     assert composed.tokens == (100,)
     assert tokens[0].last
@@ -120,7 +120,7 @@ def test_an_adopted_request_goes_on_in_its_slot_and_runs_only_what_has_no_entrie
     composed, tokens = step(batch)
     assert [(c.slot, c.start, c.length, c.emit) for c in composed.chunks] == [(6, 4, 1, True)]
     assert composed.tokens == (101,)
-    assert [(t.request, t.position, t.token) for t in tokens] == [(3, 2, 102)]
+    assert [(t.request, t.position, t.tokens) for t in tokens] == [(3, 2, (102,))]
 
 
 def test_a_request_adopted_in_the_middle_of_its_prefill_prefills_the_rest():
@@ -216,3 +216,28 @@ def test_a_request_cancelled_in_its_prefill_leaves_a_slot_that_starts_from_nothi
     batch.admit(Request(1, (7, 8), max_tokens=9), ())
     composed, _ = step(batch)
     assert [(c.slot, c.start, c.length) for c in composed.chunks] == [(0, 0, 2)]
+
+
+def test_steps_alike_are_counted_on_until_the_first_sequence_comes_to_its_end():
+    batch = MicroBatch(range(4))
+    batch.admit(Request(0, (1, 2), max_tokens=9), ())
+    batch.admit(Request(1, (1,), max_tokens=6), ())
+    step(batch)
+    assert batch.num_sure(batch.compose(64)) == 5
+    composed = batch.compose(64)
+    ids = [[10 * pick.request + i for pick in composed.picks] for i in range(5)]
+    first, second = sorted(batch.commit(composed, ids), key=lambda output: output.request)
+    assert (first.position, first.tokens, first.last) == (1, (0, 1, 2, 3, 4), False)
+    assert (second.position, second.tokens, second.last) == (1, (10, 11, 12, 13, 14), True)
+    assert [(run.request.id, run.num_pending) for run in batch.running] == [(0, 1)]
+
+
+def test_no_step_is_sure_while_a_first_token_is_due_or_an_end_may_come_any_time():
+    batch = MicroBatch(range(4))
+    batch.admit(Request(0, (1,), max_tokens=9), ())
+    assert batch.num_sure(batch.compose(64)) == 1, "its first token is news"
+    step(batch)
+    assert batch.num_sure(batch.compose(64)) == 8
+    batch.admit(Request(1, (1,), max_tokens=9, stop=(3,)), ())
+    step(batch)
+    assert batch.num_sure(batch.compose(64)) == 1

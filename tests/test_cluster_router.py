@@ -34,9 +34,9 @@ def test_work_waits_when_everything_is_full_and_goes_on_when_a_request_ends():
     router.enqueue(work(1))
     assert [w.request.id for _, w in router.dispatch()] == [0]
     assert not router.dispatch()
-    router.extend(0, 0, token=5, last=True)
+    router.extend(0, 0, tokens=[5], last=True)
     assert [w.request.id for _, w in router.dispatch()] == [1]
-    router.extend(0, 1, token=5, last=True)
+    router.extend(0, 1, tokens=[5], last=True)
     assert router.idle
 
 
@@ -46,7 +46,7 @@ def test_requests_of_a_dissolved_pipeline_move_ahead_of_the_queue_with_their_tok
     for request in range(3):
         router.enqueue(work(request))
     router.dispatch()
-    router.extend(0, 0, token=11, last=False)
+    router.extend(0, 0, tokens=[11], last=False)
     router.drain(0)
     assert not router.dispatch(), "a draining pipeline takes nothing new"
     router.remove(0, (0, 1))
@@ -90,7 +90,7 @@ def test_nobody_overtakes_a_request_that_waits_for_a_replica():
     router.enqueue(work(1))
     router.enqueue(work(2))
     assert ids(router.dispatch()) == []
-    router.extend(0, 0, token=5, last=True)
+    router.extend(0, 0, tokens=[5], last=True)
     assert [(s.pipeline, w.request.id) for s, w in router.dispatch()] == [(0, 1), (1, 2)]
 
 
@@ -159,7 +159,7 @@ def test_the_slot_of_a_cancelled_request_is_free_only_when_its_head_says_so():
     assert router.num_serving == 0
     assert router.cancel(0) is None, "once is enough"
     assert not router.dispatch(), "the head still runs it"
-    assert router.extend(0, 0, token=5, last=False) is False, "a token that was on its way"
+    assert router.extend(0, 0, tokens=[5], last=False) is False, "a token that was on its way"
     assert not router.dispatch()
     router.freed(0, 0)
     router.freed(0, 0)
@@ -170,7 +170,7 @@ def test_a_cancelled_request_that_ends_by_itself_frees_its_slot():
     router = busy_replica(step_s=0.01, max_tokens=4)
     router.enqueue(work(1))
     router.cancel(0)
-    assert router.extend(0, 0, token=5, last=True) is False
+    assert router.extend(0, 0, tokens=[5], last=True) is False
     assert ids(router.dispatch()) == [1]
     router.freed(0, 0)
     assert router.num_serving == 1
@@ -186,7 +186,7 @@ def test_a_cancelled_request_does_not_resume_when_its_server_goes():
 
 def test_a_finished_or_unknown_request_can_be_cancelled_without_effect():
     router = busy_replica(step_s=0.01, max_tokens=4)
-    router.extend(0, 0, token=5, last=True)
+    router.extend(0, 0, tokens=[5], last=True)
     assert router.cancel(0) is None
     assert router.cancel(99) is None
     assert router.idle

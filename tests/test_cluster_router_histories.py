@@ -70,7 +70,7 @@ class AnyHistory(RuleBasedStateMachine):
     @rule(data=st.data(), last=st.booleans())
     def token(self, data: st.DataObject, last: bool) -> None:
         request = data.draw(st.sampled_from(sorted(self.at)))
-        assert self.router.extend(self.at[request], request, token=1, last=last)
+        assert self.router.extend(self.at[request], request, tokens=[1], last=last)
         self.tokens[request] += 1
         if last:
             del self.at[request]
@@ -90,7 +90,7 @@ class AnyHistory(RuleBasedStateMachine):
         if ending:
             pipeline, request = data.draw(st.sampled_from(ending))
             if ended:
-                assert not self.router.extend(pipeline, request, token=1, last=True)
+                assert not self.router.extend(pipeline, request, tokens=[1], last=True)
             else:
                 self.router.freed(pipeline, request)
 

@@ -43,7 +43,7 @@ EXAMPLES: list[m.Message] = [
     m.SendKv(2, 3, 0, 3, 17),
     m.Cancel(1, 7),
     m.Cancelled(1, 7),
-    m.Tokens(1, (m.Token(7, 0, 11, False, 2.5),)),
+    m.Tokens(1, (2.5,), (m.Output(7, 0, (11,), False),)),
     m.Dissolve(1),
     m.Dissolved(1, (m.Seated(7, 3, 17),)),
     m.Stop(),

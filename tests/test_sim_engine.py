@@ -455,3 +455,78 @@ def test_checksums_of_an_image_are_those_of_a_region_that_holds_it() -> None:
 def test_another_image_gives_other_tokens() -> None:
     other = replace(MODEL, image=Path("another.image"))
     assert reference_tokens(MODEL, [request()]) != reference_tokens(other, [request()])
+
+
+# --- several steps in one go -------------------------------------------------------------------------
+
+
+async def in_one_go(requests: Sequence[Request], steps: int, interrupt_s: float | None = None):
+    """The first token of each request, then `steps` more from one call; and when they were made."""
+    line = await pipeline((0, PARTS))
+    engine, first = line.stages[0].engine, []
+    for slot, asked in enumerate(requests):
+        rows = await line.forward([Chunk(slot, 0, len(asked.prompt), True)], asked.prompt)
+        first += await engine.sample(rows, [Pick(asked.id, 0, asked.sampling)])
+    chunks = [Chunk(slot, len(r.prompt), 1, True) for slot, r in enumerate(requests)]
+    interrupt = asyncio.Event()
+    if interrupt_s is not None:
+        asyncio.get_running_loop().call_later(interrupt_s, interrupt.set)
+    picks = [Pick(r.id, 1, r.sampling) for r in requests]
+    begun = asyncio.get_running_loop().time()
+    rounds = await engine.generate(Step(0, PARTS, chunks, first), picks, steps, interrupt)
+    outputs = {
+        r.id: (first[i], *(done.tokens[i] for done in rounds)) for i, r in enumerate(requests)
+    }
+    return outputs, [done.time_s - begun for done in rounds]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_steps_in_one_go_give_the_tokens_and_times_of_steps_one_by_one(
+    count: int, temperature: float
+) -> None:
+    requests = [request(i, 3 + i, temperature) for i in range(count)]
+    outputs, times = run(in_one_go(requests, steps=5))
+    assert outputs == reference_tokens(MODEL, requests)
+    each_s = DEVICE.forward_s(MODEL.layout, 0, PARTS, count) + DEVICE.sample_s(MODEL.layout, count)
+    assert times == pytest.approx([each_s * (i + 1) for i in range(5)])
+
+
+def test_an_interrupted_call_ends_at_the_next_step_boundary_and_can_be_continued() -> None:
+    each_s = DEVICE.forward_s(MODEL.layout, 0, PARTS, 1) + DEVICE.sample_s(MODEL.layout, 1)
+    right = reference_tokens(MODEL, [request()])[0]
+    outputs, times = run(in_one_go([request()], steps=5, interrupt_s=2.5 * each_s))
+    assert times == pytest.approx([each_s, 2 * each_s, 3 * each_s])
+    assert outputs[0] == right[:4]
+
+
+def test_whoever_waits_for_the_engine_ends_a_long_call_at_its_step_boundary() -> None:
+    async def main() -> tuple[int, ...]:
+        line = await pipeline((0, PARTS))
+        engine, first = line.stages[0].engine, request()
+        rows = await line.forward([Chunk(0, 0, 6, True)], first.prompt)
+        tokens = await engine.sample(rows, [Pick(0, 0, Sampling())])
+        step = Step(0, PARTS, [Chunk(0, 6, 1, True)], tokens)
+        picks, interrupt = [Pick(0, 1, Sampling())], asyncio.Event()
+        long = asyncio.ensure_future(engine.generate(step, picks, 50, interrupt))
+        await asyncio.sleep(1e-4)
+        await line.forward([Chunk(1, 0, 2, True)], [5, 6])
+        assert long.done()
+        return (*tokens, *(token for done in await long for token in done.tokens))
+
+    made = run(main())
+    assert made == reference_tokens(MODEL, [request()])[0][:2]
+
+
+def test_a_dropped_entry_makes_the_tokens_of_a_long_call_wrong() -> None:
+    async def main() -> tuple[int, ...]:
+        line = await pipeline((0, PARTS))
+        engine, first = line.stages[0].engine, request()
+        await line.forward([Chunk(0, 0, 6, True)], first.prompt)
+        engine.cache.drop(2, 0, 3)
+        step = Step(0, PARTS, [Chunk(0, 6, 1, True)], right[:1])
+        rounds = await engine.generate(step, [Pick(0, 1, Sampling())], 4, asyncio.Event())
+        return tuple(token for done in rounds for token in done.tokens)
+
+    right = reference_tokens(MODEL, [request()])[0]
+    assert run(main()) != right[1:5]

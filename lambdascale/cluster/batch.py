@@ -8,8 +8,9 @@ after a mode switch (KV recomputation). So prefill, decode and resumption are on
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 
-from lambdascale.control.messages import Token
+from lambdascale.control.messages import Output
 from lambdascale.engine.base import Chunk, Pick
 from lambdascale.workload.request import Request
 
@@ -130,21 +131,22 @@ class MicroBatch:
             return 1
         return min(run.request.max_tokens - run.position for run in runs)
 
-    def commit(self, step: Composed, ids: Sequence[int], time_s: float) -> tuple[Token, ...]:
-        """Record what a step produced, free the slots of finished requests, return the new tokens."""
+    def commit(self, step: Composed, rounds: Sequence[Sequence[int]]) -> tuple[Output, ...]:
+        """Record what a step sampled, or several alike; free the slots of who has finished."""
         produced = []
-        sampled = iter(ids)
+        picked = count()
         for chunk in step.chunks:
             run = self._running[chunk.slot]
-            run.computed += chunk.length
+            run.computed += chunk.length + len(rounds) - 1
             if chunk.emit:
-                run.tokens.append(next(sampled))
-                produced.append(self._emitted(run, time_s))
+                pick = next(picked)
+                produced.append(self._emitted(run, tuple(ids[pick] for ids in rounds)))
         return tuple(produced)
 
-    def _emitted(self, run: Running, time_s: float) -> Token:
-        run.begun = True
+    def _emitted(self, run: Running, tokens: tuple[int, ...]) -> Output:
+        position, run.begun = run.position, True
+        run.tokens.extend(tokens)
         if run.finished:
             del self._running[run.slot]
             self.release(run.slot)
-        return Token(run.request.id, run.position - 1, run.tokens[-1], run.finished, time_s)
+        return Output(run.request.id, position, tokens, run.finished)

@@ -13,6 +13,7 @@ from lambdascale.storage.tiers import Tier
 
 PREPARE_S = 180.0
 CONNECT_S = 30.0
+MAX_LANES = 16  # more micro-batches are never in flight in one pipeline
 BRING_UP = -1  # the token of links that no scale-out has asked for
 
 
@@ -37,7 +38,7 @@ async def bring_up(
 async def _prepare(cluster: ClusterSpec, services: Mapping[str, Service], members: Members) -> None:
     deployments = [service.deployment for service in services.values()]
     hosted = tuple(m.Hosted(d.model, d.image, d.limits) for d in deployments)
-    capacity, lanes = cluster.capacity, cluster.num_nodes
+    capacity, lanes = cluster.capacity, min(cluster.num_nodes, MAX_LANES)
     members.tell(cluster.nodes, m.Prepare(hosted, capacity.gpu, capacity.host, lanes))
     await members.gather(m.Prepared, "the preparation of all nodes", PREPARE_S)
 

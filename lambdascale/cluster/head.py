@@ -140,9 +140,10 @@ class Head:
             step = batch.compose(self._budget)
             if step.chunks:
                 rounds = await self._rounds(lane, step, engine)
-                tokens = [t for r in rounds for t in batch.commit(step, r.tokens, r.time_s)]
-                if tokens:
-                    self._channel.send(m.Tokens(self._form.pipeline, tuple(tokens)))
+                outputs = batch.commit(step, [r.tokens for r in rounds])
+                if outputs:
+                    times = tuple(r.time_s for r in rounds)
+                    self._channel.send(m.Tokens(self._form.pipeline, times, outputs))
                 self._admit()
             if not len(batch) and not self._dissolving:
                 self._work[lane].clear()

@@ -12,7 +12,7 @@ fewest tokens left; `max_tokens` is an upper bound, so real slots are free earli
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lambdascale.errors import ConfigError, OverloadedError
@@ -161,14 +161,14 @@ class Router:
             work.resumed = True
             work.since_s = work.since_s if now is None else now
 
-    def extend(self, pipeline: int, request: int, token: int, last: bool) -> bool:
-        """Note a token of `request`; after its last one it is done. False: it was cancelled, ignore it."""
+    def extend(self, pipeline: int, request: int, tokens: Sequence[int], last: bool) -> bool:
+        """Note tokens of `request`; after its last one it is done. False: it was cancelled, ignore them."""
         server = self._servers[pipeline]
         if request in server.ending:
             if last:
                 server.ending.remove(request)
             return False
-        server.serving[request].generated.append(token)
+        server.serving[request].generated.extend(tokens)
         if last:
             del server.serving[request]
         return True

@@ -127,22 +127,27 @@ class Service:
         served = self.pipelines.served[message.pipeline]
         changed = self._first_token(served)
         server = self.router.server(message.pipeline)
-        for time_s in dict.fromkeys(t.time_s for t in message.tokens):
+        for time_s in message.times:
             server.step_s = self.paces.stepped(message.pipeline, time_s, server.whole)
-        for t in message.tokens:
-            if self.router.extend(message.pipeline, t.request, t.token, t.last):
-                self._log.add(
-                    TokenRecord(
-                        t.request, t.position, t.token, self._log.since(t.time_s),
-                        served.head, message.pipeline, served.record.kind, t.last,
-                    )
-                )  # fmt: skip
-            if t.last:
-                self.paces.ended(t.request)
-            changed |= self._settled(t.request) | t.last
-            changed |= self._switching.resumed(self, t.request)
+        for output in message.outputs:
+            if self.router.extend(message.pipeline, output.request, output.tokens, output.last):
+                self._record(output, message.times, served)
+            if output.last:
+                self.paces.ended(output.request)
+            changed |= self._settled(output.request) | output.last
+            changed |= self._switching.resumed(self, output.request)
         self.pipelines.note_idle(served)
         return changed
+
+    def _record(self, output: m.Output, times: Sequence[float], served: Served) -> None:
+        for i, (token, time_s) in enumerate(zip(output.tokens, times, strict=True)):
+            last = output.last and i + 1 == len(times)
+            self._log.add(
+                TokenRecord(
+                    output.request, output.position + i, token, self._log.since(time_s), served.head,
+                    served.pipeline, served.record.kind, last,
+                )
+            )  # fmt: skip
 
     def _first_token(self, served: Served) -> bool:
         """Note the token; True if it is the first of what a scale-out has brought."""

@@ -27,10 +27,10 @@ from lambdascale.control.request_messages import (
     Dissolved,
     Form,
     KvPiece,
+    Output,
     Seated,
     SendKv,
     Submit,
-    Token,
     Tokens,
 )
 from lambdascale.engine.base import EngineLimits
@@ -59,6 +59,7 @@ __all__ = [
     "Message",
     "Multicast",
     "OpenTick",
+    "Output",
     "Prepare",
     "Prepared",
     "Report",
@@ -68,7 +69,6 @@ __all__ = [
     "Serve",
     "Stop",
     "Submit",
-    "Token",
     "Tokens",
     "decode",
     "encode",

@@ -70,24 +70,24 @@ class Cancelled(Base, frozen=True):
     request: int
 
 
-class Token(msgspec.Struct, frozen=True):
-    """Output token number `position` (from 0) of `request`, sampled at `time_s`.
-
-    `last` if the request is finished.
-    """
+class Output(msgspec.Struct, frozen=True):
+    """Output tokens of `request` from number `position` (from 0) on; `last` if it is finished."""
 
     request: int
     position: int
-    token: int
+    tokens: tuple[int, ...]
     last: bool
-    time_s: float
 
 
 class Tokens(Base, frozen=True):
-    """Head → controller: what one or several steps produced, in order, for the clients' streams."""
+    """Head → controller: what steps that ended at `times` produced, for the clients' streams.
+
+    Each of `outputs` has one token for each of the times.
+    """
 
     pipeline: int
-    tokens: tuple[Token, ...]
+    times: tuple[float, ...]
+    outputs: tuple[Output, ...]
 
 
 class Dissolve(Base, frozen=True):

@@ -149,8 +149,8 @@ async def _serve(
         step = batch.compose(LIMITS.max_step_tokens)
         rows = await engine.forward(Step(0, stop, step.chunks, step.tokens))
         ids = await engine.sample(rows, step.picks) if step.picks else []
-        for token in batch.commit(step, ids, 0.0):
-            produced[token.request].append(token.token)
+        for output in batch.commit(step, [ids]):
+            produced[output.request].extend(output.tokens)
     return produced
 
 

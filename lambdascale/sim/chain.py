@@ -7,7 +7,7 @@
 A part stands for what the image region holds of it at that moment. No time passes here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -96,22 +96,29 @@ class HashChain:
         starts = [chunk.start for chunk in chunks]
         self._settle(layers, [c.slot for c in chunks], starts)
         seen, run = self.cache.seek(layers, chunks), self._range(layers)
-        tokens, made, entries = list(step.tokens or ()), [], []
-        ends = [
-            [int(self._weights.of(part))] * len(chunks) for part in (0, self.layout.num_parts - 1)
-        ]
-        places = self.cache.places
-        for i in range(num_steps):
-            at = places[[start + i for start in starts]]
-            embedded = join_each(join_each(tokens, at.tolist()), ends[0])
-            state, new = run.run(np.array(embedded, np.uint64), seen)
-            seen += new * at[:, None]
-            entries.append(new)
-            tokens = self._sampled(join_each(state.tolist(), ends[1]), picks, i)
-            made.append(tokens)
+        places = self.cache.places[np.array(starts) + np.arange(num_steps)[:, None]]
+        made = [list(step.tokens or ())]
+        next_state = self._next_state(picks, places.tolist(), made)
+        entries, seen = run.decode(seen, next_state, places)
         whole = [Chunk(c.slot, c.start, num_steps, c.emit) for c in chunks]
-        self.cache.commit(layers, whole, np.stack(entries, 1).reshape(-1, layers.stop), seen)
-        return made
+        self.cache.commit(layers, whole, entries.swapaxes(0, 1).reshape(-1, layers.stop), seen)
+        return made[1:]
+
+    def _next_state(
+        self, picks: Sequence[Pick], places: list[list[int]], made: list[list[int]]
+    ) -> Callable[[U64 | None, int], U64]:
+        """What comes out of the last layer makes tokens, which go to `made`; they make the next embedding."""
+        count = len(picks)
+        first = [int(self._weights.of(0))] * count
+        last = [int(self._weights.of(self.layout.num_parts - 1))] * count
+
+        def next_state(out: U64 | None, i: int) -> U64:
+            if out is not None:
+                made.append(self._sampled(join_each(out.tolist(), last), picks, i - 1))
+            at = places[i] if i < len(places) else places[-1]
+            return np.array(join_each(join_each(made[-1], at), first), np.uint64)
+
+        return next_state
 
     def _range(self, layers: slice) -> LayerRange:
         return self._weights.range(layers)
