@@ -14,13 +14,25 @@ class Assignments:
 
     def __init__(self, nodes: Iterable[int], slices: Mapping[str, Slices]) -> None:
         self._slices = slices
-        self.of: dict[int, str | None] = dict.fromkeys(nodes)
+        self._of: dict[int, str | None] = dict.fromkeys(nodes)
+        self._free = set(self._of)
+        self._widest = max((s.num_nodes for s in slices.values()), default=1)
         self.kept: dict[int, str] = {}
 
     @property
-    def free(self) -> tuple[int, ...]:
-        """The nodes that are assigned to no model."""
-        return tuple(node for node, model in self.of.items() if model is None)
+    def of(self) -> Mapping[int, str | None]:
+        """The model of each node."""
+        return self._of
+
+    def assign(self, node: int, model: str | None) -> None:
+        """Let a node work for `model`, or for none."""
+        self._of[node] = model
+        (self._free.add if model is None else self._free.discard)(node)
+
+    @property
+    def num_free(self) -> int:
+        """How many nodes are assigned to no model."""
+        return len(self._free)
 
     def is_kept_from(self, model: str, node: int) -> bool:
         """Is a node kept for another model?"""
@@ -32,8 +44,10 @@ class Assignments:
         First those that break up the least room for models that span more nodes.
         """
         slices = self._slices[model]
-        free = {node for node in self.free if not self.is_kept_from(model, node)}
-        widest = max(s.num_nodes for s in self._slices.values())
+        free = {node for node in self._free if not self.is_kept_from(model, node)}
+        widest = self._widest
+        if widest == 1:
+            return tuple(sorted(free))
         around = Counter(node // widest for node in free)
         starts = range(0, len(self.of) - slices.num_nodes + 1, slices.num_nodes)
         found = [i for i in starts if free.issuperset(slices.nodes(i))]

@@ -185,7 +185,7 @@ class Balance:
             num_ready=len(service.pipelines.replicas),
             slots_per_instance=deployment.limits.max_slots,
             nodes_per_instance=deployment.nodes_per_instance,
-            num_free_nodes=len(self._stock.assignments.free),
+            num_free_nodes=self._stock.assignments.num_free,
             idle_for_s=service.pipelines.idle_for_s,
             arrivals=tuple(service.arrivals),
             scale_out_s=scale_out_s,

@@ -76,13 +76,15 @@ class Expansion:
     def _place(self, model: str, count: int) -> Placement:
         """Choose among the free instances that hold the model or have room for it, and make the room."""
         stock = self._stock
-        gpu = stock.holders(model, Tier.GPU)
-        free = [
-            i
-            for i in stock.assignments.free_instances(model)
-            if i in gpu or stock.has_room(i, Tier.GPU, model)
-        ]
+        free: Sequence[int] = stock.assignments.free_instances(model)
         chosen = self._choose(model, count, free)
+        while full := [
+            member.node
+            for member in chosen.members
+            if member.start is not Start.HOT and not stock.has_room(member.node, Tier.GPU, model)
+        ]:
+            free = [instance for instance in free if instance not in full]
+            chosen = self._choose(model, count, free)
         if not self._can_send(model, chosen):
             return Placement((), ())
         ready = [

@@ -101,7 +101,8 @@ class Growth:
         self._connecting = links.keys() | express.keys()
         for node in sorted(self._connecting):
             bulk, others = sorted(links[node]), sorted(express.get(node, ()))
-            send(node, m.Connect(self.number, addresses, tuple(bulk), tuple(others)))
+            known = {peer: addresses[peer] for peer in (*bulk, *others)}
+            send(node, m.Connect(self.number, known, tuple(bulk), tuple(others)))
         return not self._connecting
 
     def connected(self, node: int) -> bool:

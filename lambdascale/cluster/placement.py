@@ -80,6 +80,7 @@ def place(
     (Origin(node=0, tier=<Tier.GPU: 0>), Origin(node=2, tier=<Tier.GPU: 0>))
     """
     _check(count, free, max_sources)
+    gpu, host, ssd = frozenset(gpu), frozenset(host), frozenset(ssd)
     origins = _origins((gpu, host, ssd), sources_allowed)
     in_memory = any(origin.tier is not Tier.SSD for origin in origins)
     members = _members(count, free, gpu, host, () if in_memory else ssd)

@@ -59,6 +59,8 @@ def fair_shares(
     """
     _check(wants, total, quantum_s)
     now = {model: held.get(model, Held()) for model in wants}
+    if sum(wants[model] * now[model].nodes_per_instance for model in wants) <= total:
+        return dict(wants)
     shares = dict.fromkeys(wants, 0)
     fitting = [m for m in sorted(wants) if wants[m] and now[m].nodes_per_instance <= total]
     firsts = _firsts({m: now[m] for m in fitting}, total, quantum_s)

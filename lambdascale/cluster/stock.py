@@ -55,7 +55,7 @@ class Stock:
     def assign(self, instance: int, model: str) -> None:
         """Let the nodes of an instance work for `model`; its copies on their GPUs stay."""
         for node in self.slices[model].nodes(instance):
-            self.assignments.of[node] = model
+            self.assignments.assign(node, model)
             self.residency.pin(node, Tier.GPU, model)
             self._log.add(AllocationRecord(model, node, self._log.since(), allocated=True))
             self._send(node, m.Serve(model))
@@ -63,7 +63,7 @@ class Stock:
     def release(self, instance: int, model: str) -> None:
         """The nodes of an instance are free for others; what they hold stays for a while."""
         for node in self.slices[model].nodes(instance):
-            self.assignments.of[node] = None
+            self.assignments.assign(node, None)
             self.residency.unpin(node, Tier.GPU, model, now())
             self._log.add(AllocationRecord(model, node, self._log.since(), allocated=False))
             self._begin_demotion(node, Tier.GPU, model)

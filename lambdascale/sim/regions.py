@@ -4,6 +4,7 @@ Both say what they hold by a `fingerprint`: xxh3 of the bytes, or the name of th
 extents describe. So a missing, stale or corrupt block shows in either kind.
 """
 
+import numpy as np
 import xxhash
 
 from lambdascale.errors import ConfigError
@@ -19,7 +20,7 @@ class BackedRegion:
     def __init__(self, key: int, nbytes: int) -> None:
         self.key = key
         self.nbytes = nbytes
-        self.view = memoryview(bytearray(nbytes))
+        self.view = np.zeros(nbytes, np.uint8).data  # pages come when they are used
 
     async def checksum(self, offset: int, nbytes: int) -> int:
         return self.fingerprint(offset, nbytes)
