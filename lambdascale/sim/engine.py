@@ -91,8 +91,7 @@ class SymbolicEngine:
             chain = self._attached()
             chain.check(step)
             rows = chain.forward(step)
-            seconds = self._device.forward_s(chain.layout, step.first, step.stop, step.num_tokens)
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(self._forward_s(step, step.num_attended))
             self._steps += 1
         return rows
 
@@ -106,6 +105,12 @@ class SymbolicEngine:
 
     async def close(self) -> None:
         self._model = self._chain = None
+
+    def _forward_s(self, step: Step, num_attended: int) -> float:
+        """Seconds of a step that attends to so many positions."""
+        model, parts = self._prepared(), (step.first, step.stop)
+        kv_nbytes = model.kv.nbytes_of(*parts, num_attended)
+        return self._device.forward_s(model.layout, *parts, step.num_tokens, kv_nbytes)
 
     def _prepared(self) -> Prepared:
         if self._model is None:
