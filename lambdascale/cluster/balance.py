@@ -70,12 +70,13 @@ class Balance:
                 async with asyncio.timeout_at(None if due_s == math.inf else due_s):
                     await self._changed.wait()
             self._changed.clear()
+            self._expansion.go_on()
             self._stock.expire()
             self._decide()
 
     def _due(self) -> float:
         """When something may have to be decided although nothing has happened."""
-        dues = [*self._polls.values()]
+        dues = [*self._polls.values(), self._expansion.due_s]
         expiry = self._stock.residency.next_expiry(now())
         if expiry is not None:
             dues.append(expiry if expiry > now() else now() + RETRY_S)

@@ -23,6 +23,8 @@ class ClusterSpec:
     With `preconnect`, links between all nodes are opened before time counts. `link_rate` (bytes/s),
     `latency_s` and `device` are what predictions of times go by, if known.
     `nodes_per_host` consecutive nodes share a host: blocks come to it once and go on over its own links.
+    A scale-out takes `decision_s` to decide upon; nodes that it takes, unless they start hot, then go
+    through `set_up` (phase, seconds) before they get links.
     """
 
     num_nodes: int
@@ -33,6 +35,8 @@ class ClusterSpec:
     latency_s: float = 0.0
     device: DeviceModel | None = None
     nodes_per_host: int = 1
+    decision_s: float = 0.0
+    set_up: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.num_nodes < 1:
@@ -41,6 +45,9 @@ class ClusterSpec:
             raise ConfigError(f"nodes_per_host is {self.nodes_per_host}; it must be at least 1")
         if not self.timeout_s > 0:
             raise ConfigError(f"timeout_s is {self.timeout_s}; it must be positive")
+        for what, seconds in (("decision_s", self.decision_s), *self.set_up):
+            if not 0 <= seconds < math.inf:
+                raise ConfigError(f"{what} is {seconds}; give seconds, 0 or more")
 
     def host_of(self, node: int) -> int:
         """Return the host of a node: consecutive nodes share one."""

@@ -15,6 +15,7 @@ from lambdascale.cluster.placement import Member, Placement, Start, place
 from lambdascale.cluster.records import RunLog, StartRecord
 from lambdascale.cluster.service import Service
 from lambdascale.cluster.stock import Stock
+from lambdascale.cluster.timetable import Timetable
 from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
 from lambdascale.storage.tiers import Tier
@@ -41,6 +42,16 @@ class Expansion:
         self._ids = itertools.count()  # of pipelines, whatever their model
         self._numbers = itertools.count()
         self._connecting: dict[int, Growth] = {}
+        self._timetable = Timetable()
+
+    @property
+    def due_s(self) -> float:
+        """When a scale-out goes on by itself."""
+        return self._timetable.due_s
+
+    def go_on(self) -> None:
+        """Let the scale-outs go on that have waited long enough."""
+        self._timetable.perform()
 
     def expected_s(self, service: Service) -> float:
         """Return how long a scale-out is expected to take: as the last ones, or as one copy."""
@@ -60,11 +71,35 @@ class Expansion:
         phases = Phases(self._log, number, service.model, begun_s)
         phases.reached("queued")
         growth = self._begin(service, placement, number, phases)
+        service.begin(growth)
+        self._timetable.after(self._cluster.decision_s, lambda: self._decided(service, growth))
+
+    def _decided(self, service: Service, growth: Growth) -> None:
+        """Let the members work: those that are hot at once, the others when they are set up."""
+        growth.phases.reached("decided")
+        growth.phases.reached("prepared")
+        self._set_up(growth, self._cluster.set_up if growth.plan.groups else ())
+        service.reshape(growth)
+
+    def _set_up(self, growth: Growth, steps: Sequence[tuple[str, float]]) -> None:
+        """Let the members that load go through `steps`, then open links."""
+        if not steps:
+            self._connect(growth)
+            return
+        (phase, seconds), *others = steps
+
+        def done() -> None:
+            growth.phases.reached(phase)
+            self._set_up(growth, others)
+
+        self._timetable.after(seconds, done)
+
+    def _connect(self, growth: Growth) -> None:
+        """Let blocks move, at once or when the links are open."""
         if self._cluster.preconnect or growth.connect(self._members.send, self._members.addresses):
             growth.start(self._members.send, self._stock)
         else:
-            self._connecting[number] = growth
-        service.begin(growth)
+            self._connecting[growth.number] = growth
 
     def connected(self, message: m.Connected) -> None:
         """A node has its links; the last one starts the scale-out."""
@@ -121,10 +156,8 @@ class Expansion:
             *((node, Tier.HOST) for node in placement.starting(Start.WARM)),
         ]
         stock.pin_all(model, pinned)
-        phases.reached("decided")
         for member in placement.members:
             self._take(number, model, member)
-        phases.reached("prepared")
         slices = stock.slices[model]
         return Growth(number, model, image, plan, slices, self._system, phases, self._ids, pinned)
 

@@ -86,7 +86,6 @@ class Service:
         """A scale-out has begun: its members are assigned to this model."""
         self.growths[growth.number] = growth
         self._growth_of.update(dict.fromkeys(growth.plan.members, growth))
-        self._reshape(growth)
 
     def cover(self, coverage: m.Coverage) -> None:
         """Blocks have arrived on a member's GPU."""
@@ -97,7 +96,7 @@ class Service:
         if growth.formation.complete:
             self._log.phase("complete")
             self._unpin(growth)
-        self._reshape(growth)
+        self.reshape(growth)
 
     def growth_of(self, node: int) -> Growth:
         """Return the scale-out by which `node` came to this model."""
@@ -108,7 +107,7 @@ class Service:
         pinned, growth.pinned = growth.pinned, []
         self._stock.unpin_all(self.model, pinned)
 
-    def _reshape(self, growth: Growth) -> None:
+    def reshape(self, growth: Growth) -> None:
         """Mode-switch complete members, and form the execution pipelines that have become possible."""
         changes = growth.formation.decide()
         for pipeline in changes.leaving:
@@ -170,7 +169,7 @@ class Service:
     def free(self, growth: Growth, pipeline: int, lingering: Sequence[int]) -> None:
         """Members of a dissolved pipeline are free, but for those whose KV entries are still leaving."""
         growth.formation.dissolved(pipeline, lingering)
-        self._reshape(growth)
+        self.reshape(growth)
         self.pipelines.entries_left()
 
     def _settled(self, request: int) -> bool:
