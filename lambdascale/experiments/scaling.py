@@ -21,6 +21,8 @@ def scale_out(spec: RunSpec, inputs: Inputs) -> Session:
         scale.timeout_s,
         link_rate=spec.rate,
         device=spec.device,
+        decision_s=spec.conditions.decision_s,
+        set_up=spec.conditions.set_up,
     )
     max_length = min(scale.max_length, image.shape.context_length)
     deployment = Deployment(

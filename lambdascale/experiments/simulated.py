@@ -13,13 +13,13 @@ from lambdascale.model.image import ImageSource
 from lambdascale.model.nominal import is_nominal
 from lambdascale.model.packed import PackedModel
 from lambdascale.sim import loop
+from lambdascale.sim.conditions import Conditions
 from lambdascale.sim.control import SimControl
 from lambdascale.sim.fleet import SimFleet, SimHost
 from lambdascale.sim.models import image_checksums, nominal_model
 from lambdascale.sim.network import SimNetwork
 
 SIZED_ABOVE = 0  # bytes; larger regions are simulated without memory, so all but inboxes
-LATENCY_S = 20e-6  # of one operation, as measured on loopback (METHODOLOGY.md)
 
 
 def simulate(
@@ -30,19 +30,26 @@ def simulate(
         check_inputs(spec, inputs)
     inputs = inputs or symbolic_inputs(spec)
     log = RunLog(watch)
-    in_virtual_time(scale_out(spec, inputs), log)
+    in_virtual_time(scale_out(spec, inputs), log, spec.conditions)
     return RunResult.of(spec, log.records, inputs.requests)
 
 
-def in_virtual_time(session: Session, log: RunLog) -> None:
-    """Run a session on simulated leaves."""
-    loop.run(_virtual(session, log))
+def in_virtual_time(session: Session, log: RunLog, conditions: Conditions) -> None:
+    """Run a session on simulated leaves under `conditions`."""
+    loop.run(_virtual(session, log, conditions))
 
 
-async def _virtual(session: Session, log: RunLog) -> None:
-    control, network = SimControl(LATENCY_S), SimNetwork(LATENCY_S)
-    fleet = SimFleet(network, control, SimHost(sized_above=SIZED_ABOVE, wide_rows=True))
-    await session.run(control, fleet, log)
+async def _virtual(session: Session, log: RunLog, conditions: Conditions) -> None:
+    network = SimNetwork(
+        conditions.latency_s,
+        conditions.occupancy_s,
+        connect_s=conditions.connect_s,
+        jitter=conditions.jitter,
+        seed=conditions.seed,
+    )
+    control = SimControl(conditions.control_s)
+    host = SimHost(sized_above=SIZED_ABOVE, wide_rows=True, conditions=conditions)
+    await session.run(control, SimFleet(network, control, host), log)
 
 
 def symbolic_inputs(spec: RunSpec, num_requests: int = 0, prompt_tokens: int = 0) -> Inputs:

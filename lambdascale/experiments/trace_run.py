@@ -14,12 +14,7 @@ from lambdascale.experiments.inputs import check_memory, working_nbytes
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.run import Watch, ignore, in_processes
 from lambdascale.experiments.session import Session
-from lambdascale.experiments.simulated import (
-    LATENCY_S,
-    SIZED_ABOVE,
-    in_virtual_time,
-    simulated_model,
-)
+from lambdascale.experiments.simulated import SIZED_ABOVE, in_virtual_time, simulated_model
 from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.fleet.base import AgentSpec
 from lambdascale.fleet.nursery import Nursery
@@ -58,7 +53,7 @@ def run_trace(
     workload = load_workload(spec, rows)
     session, log = trace_session(spec, workload), RunLog(watch)
     if spec.clock == "virtual":
-        in_virtual_time(session, log)
+        in_virtual_time(session, log, spec.conditions)
     else:
         _check_memory(spec, session)
         with nullcontext(nursery) if nursery else agent_nursery() as warm:
@@ -107,8 +102,10 @@ def trace_session(spec: TraceSpec, workload: Workload) -> Session:
         spec.timeout_s,
         spec.preconnect,
         spec.rate("link_gbps"),
-        LATENCY_S,
+        spec.conditions.latency_s,
         spec.device,
+        decision_s=spec.conditions.decision_s,
+        set_up=spec.conditions.set_up,
     )
     deployments = tuple(_deployment(spec, m, image) for m, image in workload.images.items())
     agents = tuple(_agent(spec, node) for node in cluster.nodes)
