@@ -8,15 +8,13 @@ from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.scaling import scale_out
 from lambdascale.experiments.session import Session
 from lambdascale.experiments.spec import RunSpec
-from lambdascale.model.catalogue import load_packed
 from lambdascale.model.image import ImageSource
-from lambdascale.model.nominal import is_nominal
 from lambdascale.model.packed import PackedModel
 from lambdascale.sim import loop
 from lambdascale.sim.conditions import Conditions
 from lambdascale.sim.control import SimControl
 from lambdascale.sim.fleet import SimFleet, SimHost
-from lambdascale.sim.models import image_checksums, nominal_model
+from lambdascale.sim.models import image_checksums, simulated_model
 from lambdascale.sim.network import SimNetwork
 
 SIZED_ABOVE = 0  # bytes; larger regions are simulated without memory, so all but inboxes
@@ -69,11 +67,6 @@ def symbolic_inputs(spec: RunSpec, num_requests: int = 0, prompt_tokens: int = 0
         for request in range(num_requests)
     ]
     return Inputs(image, make_requests(spec, prompts, packed.shape, stop=()))
-
-
-def simulated_model(model: str, dtype: str) -> PackedModel:
-    """Return a model of the paper, which has no weights, or one that is really there."""
-    return nominal_model(model, dtype) if is_nominal(model) else load_packed(model, dtype)
 
 
 def _tokenised(packed: PackedModel, prompts: tuple[str, ...]) -> list[tuple[int, ...]]:

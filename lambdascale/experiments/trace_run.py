@@ -14,7 +14,7 @@ from lambdascale.experiments.inputs import check_memory, working_nbytes
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.run import Watch, ignore, in_processes
 from lambdascale.experiments.session import Session
-from lambdascale.experiments.simulated import SIZED_ABOVE, in_virtual_time, simulated_model
+from lambdascale.experiments.simulated import SIZED_ABOVE, in_virtual_time
 from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.fleet.base import AgentSpec
 from lambdascale.fleet.nursery import Nursery
@@ -22,7 +22,7 @@ from lambdascale.model.catalogue import load_packed
 from lambdascale.model.checksum import block_checksums
 from lambdascale.model.image import ImageSource
 from lambdascale.model.packed import PackedModel
-from lambdascale.sim.models import image_checksums
+from lambdascale.sim.models import image_checksums, simulated_model
 from lambdascale.storage.arena import whole_pages
 from lambdascale.storage.tiers import Capacity, Tier
 from lambdascale.units import from_gigabytes
