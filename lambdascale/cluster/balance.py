@@ -184,7 +184,7 @@ class Balance:
             num_serving=router.num_serving,
             num_instances=service.num_instances,
             num_ready=len(service.pipelines.replicas),
-            slots_per_instance=deployment.limits.max_slots,
+            slots_per_instance=deployment.capacity,
             nodes_per_instance=deployment.nodes_per_instance,
             num_free_nodes=len(self._stock.assignments.free),
             idle_for_s=service.pipelines.idle_for_s,
@@ -192,4 +192,5 @@ class Balance:
             scale_out_s=scale_out_s,
             service_s=service.paces.service_s,
             scaling=service.scaling,
+            num_scale_outs=service.num_scale_outs,
         )

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lambdascale.cluster.slices import Slices
-from lambdascale.config import SystemSpec
+from lambdascale.config import SystemSpec, check_in_flight
 from lambdascale.engine.base import EngineLimits
 from lambdascale.engine.device import DeviceModel
 from lambdascale.errors import ConfigError
@@ -64,7 +64,8 @@ class Deployment:
 
     `initial` says where copies lie before time counts (node → tier); those on a GPU serve at once. If it
     names no SSD, every SSD with room for the image has it.
-    An instance spans `nodes_per_instance` consecutive nodes.
+    An instance spans `nodes_per_instance` consecutive nodes. It serves `in_flight` requests at once, and an
+    execution pipeline as many for each of its instances, as far as there are slots (None: all slots).
     """
 
     model: str
@@ -73,12 +74,24 @@ class Deployment:
     policy: ScalingPolicy = field(default_factory=ScalingPolicy)
     initial: Mapping[int, Tier] = field(default_factory=dict)
     nodes_per_instance: int = 1
+    in_flight: int | None = None
 
     def __post_init__(self) -> None:
+        check_in_flight(self.in_flight, self.limits.max_slots)
         if self.nodes_per_instance < 1:
             raise ConfigError(
                 f"nodes_per_instance of {self.model} is {self.nodes_per_instance}; give at least 1"
             )
+
+    @property
+    def capacity(self) -> int:
+        """How many requests an instance serves at once."""
+        return self.pipeline_capacity(1)
+
+    def pipeline_capacity(self, num_instances: int) -> int:
+        """Return how many requests a pipeline of several instances serves at once."""
+        slots = self.limits.max_slots
+        return slots if self.in_flight is None else min(slots, self.in_flight * num_instances)
 
 
 def check(system: SystemSpec, cluster: ClusterSpec, deployments: tuple[Deployment, ...]) -> None:

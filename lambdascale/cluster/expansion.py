@@ -3,6 +3,7 @@
 Afterwards everything is driven by what arrives (`service`, `growth`).
 """
 
+import asyncio
 import itertools
 import math
 from collections.abc import Sequence
@@ -97,7 +98,7 @@ class Expansion:
     def _connect(self, growth: Growth) -> None:
         """Let blocks move, at once or when the links are open."""
         if self._cluster.preconnect or growth.connect(self._members.send, self._members.addresses):
-            growth.start(self._members.send, self._stock)
+            self._start(growth)
         else:
             self._connecting[growth.number] = growth
 
@@ -106,6 +107,14 @@ class Expansion:
         growth = self._connecting.get(message.token)
         if growth is not None and growth.connected(message.node):
             del self._connecting[message.token]
+            self._start(growth)
+
+    def _start(self, growth: Growth) -> None:
+        """Let blocks move as soon as the system has set up its groups."""
+        if growth.setup_s:
+            later = asyncio.get_running_loop().call_later
+            later(growth.setup_s, growth.start, self._members.send, self._stock)
+        else:
             growth.start(self._members.send, self._stock)
 
     def _place(self, model: str, count: int) -> Placement:
@@ -142,7 +151,8 @@ class Expansion:
         if not gpu and not host:
             gpu = self._stock.loading(model)  # what such a node gets it can send on at once
         allowed = tuple(Tier[name.upper()] for name in self._system.sources)
-        return place(min(count, len(free)), free, gpu, host, ssd, sources_allowed=allowed)
+        most = self._system.max_sources
+        return place(min(count, len(free)), free, gpu, host, ssd, most, allowed)
 
     def _begin(self, service: Service, placement: Placement, number: int, phases: Phases) -> Growth:
         """Plan, pin every copy that blocks come from, and let the members work for the model."""

@@ -101,7 +101,7 @@ def trace_session(spec: TraceSpec, workload: Workload) -> Session:
         _capacity(spec, sizes),
         spec.timeout_s,
         spec.preconnect,
-        spec.rate("link_gbps"),
+        spec.system.link_rate(spec.rate("link_gbps")),
         spec.conditions.latency_s,
         spec.device,
         decision_s=spec.conditions.decision_s,
@@ -128,11 +128,12 @@ def _deployment(spec: TraceSpec, model: str, image: ImageSource) -> Deployment:
     )
     gpu, host = spec.initial_gpu, spec.initial_host
     initial = dict.fromkeys(range(gpu), Tier.GPU) | dict.fromkeys(range(gpu, gpu + host), Tier.HOST)
-    return Deployment(model, image, limits, spec.policy, initial)
+    return Deployment(model, image, limits, spec.policy, initial, in_flight=spec.in_flight)
 
 
 def _agent(spec: TraceSpec, node: int) -> AgentSpec:
-    link, ssd, pcie = (spec.rate(name) for name in ("link_gbps", "ssd_gbps", "pcie_gbps"))
+    link = spec.system.link_rate(spec.rate("link_gbps"))
+    ssd, pcie = (spec.system.tier_rate(spec.rate(name)) for name in ("ssd_gbps", "pcie_gbps"))
     return AgentSpec(node, "", spec.transport, link, spec.device, ssd, pcie)
 
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from lambdascale.config import SystemSpec
+from lambdascale.config import SystemSpec, check_in_flight
 from lambdascale.engine.device import DeviceModel
 from lambdascale.errors import ConfigError
 from lambdascale.experiments.spec import (
@@ -30,7 +30,8 @@ class TraceSpec:
     """Models served by `num_nodes` nodes while a trace is replayed.
 
     Capacities per node in GB (10⁹ bytes; None: the GPU holds the largest model, host memory and SSD hold
-    all), rates in Gbit/s (0: as fast as it goes). `initial_gpu` and `initial_host` nodes hold every model
+    all), rates in Gbit/s (0: as fast as it goes). An instance serves `in_flight` requests at once (None: one
+    per slot). `initial_gpu` and `initial_host` nodes hold every model
     in that tier at first, the GPU ones from node 0 on, the host ones after them. `trace` is its file's
     name, `trace_digest` what was read. A node has `gpus_per_node` GPUs, which are only counted: its rates,
     sizes and device are those of all of them together. `conditions`: see `RunSpec`.
@@ -48,6 +49,7 @@ class TraceSpec:
     max_slots: int = 8
     max_length: int = 512
     max_step_tokens: int = 64
+    in_flight: int | None = None
     gpu_gb: float | None = None
     host_gb: float | None = None
     ssd_gb: float | None = None
@@ -70,6 +72,7 @@ class TraceSpec:
         for name in COUNTS:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        check_in_flight(self.in_flight, self.max_slots)
         for name in RATES:
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give 0 (no limit) or more")

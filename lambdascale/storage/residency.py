@@ -125,7 +125,7 @@ class Residency:
                 yield from (copy for copy in copies if copy.idle)
 
     def _expiry(self, copy: Copy) -> float:
-        return copy.used_s + self._keep_alive.of(copy.tier)
+        return copy.used_s + self._keep_alive.of(copy.node, copy.tier)
 
 
 def _unknown(node: int) -> ConfigError:
