@@ -66,12 +66,19 @@ def deploy(
     num_blocks: int = 16,
     max_slots: int = 4,
     nodes_per_instance: int = 1,
+    in_flight: int | None = None,
 ) -> Deployment:
     """Deploy one of MODELS; by default it scales by concurrency and lets nothing go for long."""
     limits = EngineLimits(max_slots, max_length=256, max_step_tokens=16)
     policy = policy or ScalingPolicy(target=1.0, idle_s=0.5)
     return Deployment(
-        model, image(model, num_blocks), limits, policy, initial or {}, nodes_per_instance
+        model,
+        image(model, num_blocks),
+        limits,
+        policy,
+        initial or {},
+        nodes_per_instance,
+        in_flight,
     )
 
 
@@ -261,12 +268,15 @@ class _Session(Session):
 
     @classmethod
     def of(cls, run: Serverless) -> "_Session":
+        system = run.system
+        link, ssd = system.link_rate(run.rate), system.tier_rate(NBYTES / run.ssd_s)
+        pcie = system.tier_rate(NBYTES / run.pcie_s)
         cluster = ClusterSpec(
             run.num_nodes,
             Capacity(run.gpu, run.host, run.ssd),
             run.timeout_s,
             run.preconnect,
-            run.rate,
+            link,
             LATENCY_S,
             DEVICE,
             run.nodes_per_host,
@@ -274,8 +284,7 @@ class _Session(Session):
             run.conditions.set_up,
         )
         agents = tuple(
-            AgentSpec(node, "", "sim", run.rate, DEVICE, NBYTES / run.ssd_s, NBYTES / run.pcie_s)
-            for node in cluster.nodes
+            AgentSpec(node, "", "sim", link, DEVICE, ssd, pcie) for node in cluster.nodes
         )
         return cls(run.system, cluster, tuple(run.deployments), run.requests, agents, run)
 
