@@ -140,7 +140,7 @@ SYSTEMS: dict[str, System] = {
             "BlitzScale's chain multicast, layer by layer, from GPUs or host memory, with our event-driven "
             "policy. Limitation: its live scaling is missing. There an overloaded source executes the "
             "remaining layers for requests that began on a receiver with the first ones; here receivers "
-            "form pipelines among themselves only, and in layer order none holds what an earlier one lacks, so "
+            "form pipelines among themselves only, and in layer order none has what an earlier one lacks, so "
             "nothing is served before a copy is complete. Read its first tokens as an upper bound.",
             "OSDI'25; peers.md",
         ),
