@@ -1,10 +1,13 @@
 """What a system is and what it is asked to do, as frozen values. Baselines are data, not branches."""
 
+import math
 from dataclasses import dataclass
 
 from lambdascale.errors import ConfigError
+from lambdascale.setup_times import SetupTime
 
 KV_SWITCHES = ("cost", "recompute", "transfer")
+SWITCHES = ("node", "group")
 SOURCES = ("gpu", "host", "ssd")
 
 
@@ -18,6 +21,16 @@ class SystemSpec:
     load from their own tiers start at different blocks. `demote`: what leaves a GPU goes to host memory.
     `kv_switch`: how KV entries follow a request at a mode switch. `max_queue`: requests of a model that
     may wait before new ones are refused.
+
+    `switch`: a complete *node* becomes a replica by itself, or the *group* of a scale-out at once when all
+    its loads are over. `lock_step`: in an execution pipeline the next step begins when every stage has
+    ended the last one, and one request enters per step. A message through the system's manager takes
+    `message_s`: a barrier waits for one before and one after each tick, a stage hop for `hop_messages`.
+
+    `max_sources` nodes send at most. A link carries at most `max_rate` bytes/s, however fast it is.
+    `setup_s`: before blocks move between nodes. `instant`: loads take no time (a bound, no system).
+    `copy_to_host`: nodes copy the model to host memory as soon as they serve it, not when they are
+    released. Copies in host memory of the first `pinned_hosts` nodes never expire.
     """
 
     name: str = "lambdascale"
@@ -33,28 +46,65 @@ class SystemSpec:
     demote: bool = True
     kv_switch: str = "cost"
     max_queue: int | None = None
+    switch: str = "node"
+    lock_step: bool = False
+    message_s: float = 0.0
+    hop_messages: int = 0
+    max_sources: int | None = None
+    max_rate: float | None = None
+    setup_s: tuple[SetupTime, ...] = ()
+    instant: bool = False
+    copy_to_host: bool = False
+    pinned_hosts: int = 0
 
     def __post_init__(self) -> None:
-        if self.window < 1:
-            raise ConfigError(f"window is {self.window}; at least one write must be in flight")
-        if self.kv_switch not in KV_SWITCHES:
-            raise ConfigError(
-                f"kv_switch {self.kv_switch!r} is unknown; use one of {', '.join(KV_SWITCHES)}"
-            )
+        for name, known in (("kv_switch", KV_SWITCHES), ("switch", SWITCHES)):
+            if getattr(self, name) not in known:
+                raise ConfigError(
+                    f"{name} {getattr(self, name)!r} is unknown; use one of {', '.join(known)}"
+                )
         for source in self.sources:
             if source not in SOURCES:
                 raise ConfigError(f"source {source!r} is unknown; use some of {', '.join(SOURCES)}")
-        for name in ("gpu_keep_alive_s", "host_keep_alive_s"):
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        if self.window < 1:
+            raise ConfigError(f"window is {self.window}; at least one write must be in flight")
+        for name in ("gpu_keep_alive_s", "host_keep_alive_s", "message_s"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give seconds, 0 or more")
+        for name in ("hop_messages", "pinned_hosts"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; count from 0")
+        if self.max_sources is not None and self.max_sources < 1:
+            raise ConfigError(f"max_sources is {self.max_sources}; allow 1, or None for no bound")
+        if self.max_rate is not None and not 0 < self.max_rate < math.inf:
+            raise ConfigError(f"max_rate is {self.max_rate}; give bytes/s, or None for no bound")
+
+    @property
+    def hop_s(self) -> float:
+        """Seconds of messages per stage hop."""
+        return self.hop_messages * self.message_s
+
+    def link_rate(self, rate: float) -> float:
+        """Return the bytes/s that this system gets out of a link of `rate`."""
+        if self.instant:
+            return math.inf
+        return rate if self.max_rate is None else min(rate, self.max_rate)
+
+    def tier_rate(self, rate: float) -> float:
+        """Return the bytes/s that this system gets out of an SSD, or host memory, of `rate`."""
+        return math.inf if self.instant else rate
 
 
 @dataclass(frozen=True, slots=True)
 class ScaleSpec:
     """One scale-out from `num_sources` to `num_nodes` nodes, the model cut into `num_blocks` blocks.
 
-    `max_slots` sequences of at most `max_length` tokens fit on a node; a step carries at most
-    `max_step_tokens`. `timeout_s` bounds the whole run.
+    `max_slots` sequences of at most `max_length` tokens fit on a node, of which an instance serves
+    `in_flight` at once (None: all); a step carries at most `max_step_tokens`. `timeout_s` bounds the whole
+    run.
     """
 
     num_sources: int
@@ -64,8 +114,10 @@ class ScaleSpec:
     max_length: int = 512
     max_step_tokens: int = 64
     timeout_s: float = 600.0
+    in_flight: int | None = None
 
     def __post_init__(self) -> None:
+        check_in_flight(self.in_flight, self.max_slots)
         for name in ("max_slots", "max_length", "max_step_tokens"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
@@ -75,3 +127,11 @@ class ScaleSpec:
     @property
     def destinations(self) -> range:
         return range(self.num_sources, self.num_nodes)
+
+
+def check_in_flight(in_flight: int | None, max_slots: int) -> None:
+    """Raise ConfigError if an instance cannot serve so many requests at once."""
+    if in_flight is not None and not 1 <= in_flight <= max_slots:
+        raise ConfigError(
+            f"in_flight is {in_flight}; give 1 to max_slots ({max_slots}), or None for all of them"
+        )

@@ -21,7 +21,11 @@ class ScalingPolicy:
     A decision falls every `poll_s` seconds, the first after `phase_s`; with `poll_s` 0 whenever something
     changes. An instance is released once it has been idle for `idle_s`. When models outnumber instances,
     one that has held its last instance for `quantum_s` yields it. Unless `concurrent`, no scale-out
-    starts while one of the same model runs. Raises ConfigError.
+    starts while one of the same model runs.
+
+    Of the authors' rule alone: `per_instance` waiting requests are worth an instance more (theirs: one per
+    GPU of a node), and the first scale-outs take as many as `steps` says, however many wait (paper.md d.4).
+    Raises ConfigError.
     """
 
     name: str = "concurrency"
@@ -33,6 +37,8 @@ class ScalingPolicy:
     idle_s: float = 0.0
     quantum_s: float = 15.0
     concurrent: bool = True
+    per_instance: int = 1
+    steps: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.name not in POLICIES:
@@ -60,4 +66,8 @@ class ScalingPolicy:
         if most is not None and most < max(1, least):
             raise ConfigError(
                 f"max_instances is {most}; it must be at least {max(1, least)}, or None for no bound"
+            )
+        if self.per_instance < 1 or min(self.steps, default=1) < 1:
+            raise ConfigError(
+                f"per_instance is {self.per_instance} and steps {self.steps}; count from 1"
             )

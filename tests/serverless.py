@@ -25,8 +25,9 @@ from lambdascale.model.image import ImageSource
 from lambdascale.model.packed import PackedModel
 from lambdascale.policy import ScalingPolicy
 from lambdascale.sim import loop
+from lambdascale.sim.conditions import Conditions
 from lambdascale.sim.control import SimControl
-from lambdascale.sim.fleet import SimFleet
+from lambdascale.sim.fleet import SimFleet, SimHost
 from lambdascale.sim.models import image_checksums, symbolic_model
 from lambdascale.sim.network import SimNetwork
 from lambdascale.sim.reference import reference_tokens
@@ -65,12 +66,19 @@ def deploy(
     num_blocks: int = 16,
     max_slots: int = 4,
     nodes_per_instance: int = 1,
+    in_flight: int | None = None,
 ) -> Deployment:
     """Deploy one of MODELS; by default it scales by concurrency and lets nothing go for long."""
     limits = EngineLimits(max_slots, max_length=256, max_step_tokens=16)
     policy = policy or ScalingPolicy(target=1.0, idle_s=0.5)
     return Deployment(
-        model, image(model, num_blocks), limits, policy, initial or {}, nodes_per_instance
+        model,
+        image(model, num_blocks),
+        limits,
+        policy,
+        initial or {},
+        nodes_per_instance,
+        in_flight,
     )
 
 
@@ -171,6 +179,7 @@ class Serverless:
     preconnect: bool = True
     nodes_per_host: int = 1
     local_s: float = 0.05  # of model "a" between nodes of a host
+    conditions: Conditions = field(default_factory=Conditions)
     watch: Callable[["Serverless", Record], None] = lambda run, record: None
     cancelled: set[int] = field(default_factory=set)
     timeout_s: float = 600.0
@@ -184,9 +193,17 @@ class Serverless:
     def disturbed(self) -> "Serverless":
         """Run without looking at the tokens."""
         local_rate = NBYTES / self.local_s
-        self.network = SimNetwork(LATENCY_S, 0.0, self.nodes_per_host, local_rate)
+        self.network = SimNetwork(
+            LATENCY_S,
+            self.conditions.occupancy_s,
+            self.nodes_per_host,
+            local_rate,
+            self.conditions.connect_s,
+            self.conditions.jitter,
+            self.conditions.seed,
+        )
         self.control = SimControl(LATENCY_S)
-        self.fleet = SimFleet(self.network, self.control)
+        self.fleet = SimFleet(self.network, self.control, SimHost(conditions=self.conditions))
         self.log = RunLog(lambda record: self.watch(self, record))
         loop.run(_Session.of(self).run(self.control, self.fleet, self.log))
         return self
@@ -251,19 +268,23 @@ class _Session(Session):
 
     @classmethod
     def of(cls, run: Serverless) -> "_Session":
+        system = run.system
+        link, ssd = system.link_rate(run.rate), system.tier_rate(NBYTES / run.ssd_s)
+        pcie = system.tier_rate(NBYTES / run.pcie_s)
         cluster = ClusterSpec(
             run.num_nodes,
             Capacity(run.gpu, run.host, run.ssd),
             run.timeout_s,
             run.preconnect,
-            run.rate,
+            link,
             LATENCY_S,
             DEVICE,
             run.nodes_per_host,
+            run.conditions.decision_s,
+            run.conditions.set_up,
         )
         agents = tuple(
-            AgentSpec(node, "", "sim", run.rate, DEVICE, NBYTES / run.ssd_s, NBYTES / run.pcie_s)
-            for node in cluster.nodes
+            AgentSpec(node, "", "sim", link, DEVICE, ssd, pcie) for node in cluster.nodes
         )
         return cls(run.system, cluster, tuple(run.deployments), run.requests, agents, run)
 

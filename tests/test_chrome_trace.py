@@ -134,7 +134,9 @@ def test_every_process_and_thread_has_a_name(parsed: list[Event]):
     }
 
 
-@pytest.mark.parametrize(("scale_out", "end"), [("scale-out 4", 9 / 7), ("scale-out 5", 2.0)])
+@pytest.mark.parametrize(
+    ("scale_out", "end"), [("scale-out 4", (len(SCALE_PHASES) - 1) / 7), ("scale-out 5", 2.0)]
+)
 def test_the_phases_of_a_scale_out_are_spans_without_gap_or_overlap(
     parsed: list[Event], scale_out: str, end: float
 ):

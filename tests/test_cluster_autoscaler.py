@@ -213,3 +213,24 @@ def test_a_policy_that_cannot_work_is_refused_with_the_remedy(change, why: str):
 def test_an_observation_that_cannot_be_is_refused(change, why: str):
     with pytest.raises(ConfigError, match=why):
         replace(EMPTY, **change)
+
+
+def test_the_authors_count_waiting_requests_per_gpu_of_an_instance():
+    policy = replace(AUTHORS, per_instance=4)
+    seen = replace(EMPTY, num_instances=1, num_free_nodes=5)
+    wanted = [desired(policy, replace(seen, num_waiting=waiting)) for waiting in (0, 3, 4, 9, 99)]
+    assert wanted == [1, 1, 2, 3, 6]
+
+
+def test_hard_coded_steps_take_the_place_of_the_queue_until_they_are_used_up():
+    policy = replace(AUTHORS, steps=(3, 8))
+    seen = replace(EMPTY, num_waiting=1, num_instances=1, num_ready=1, num_free_nodes=6)
+    wanted = [desired(policy, replace(seen, num_scale_outs=done)) for done in (0, 1, 2)]
+    assert wanted == [1 + 3, 1 + 6, 1 + 1]
+    assert desired(policy, replace(seen, num_waiting=0)) == 1, "nobody waits"
+
+
+@pytest.mark.parametrize("bad", [{"per_instance": 0}, {"steps": (3, 0)}])
+def test_steps_and_queues_count_from_one(bad: dict[str, object]):
+    with pytest.raises(ConfigError, match=r"per_instance|steps"):
+        replace(AUTHORS, **bad)

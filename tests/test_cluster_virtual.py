@@ -83,7 +83,8 @@ def test_without_execute_while_load_no_receiver_serves_before_it_is_complete():
 @pytest.mark.parametrize(("k", "n"), [(1, 4), (2, 7)])
 def test_a_barrier_keeps_ticks_apart_and_changes_no_token(k: int, n: int):
     requests = some_requests(12)
-    barrier = OneSlow(virtual_spec(k, n, system=SystemSpec(barrier=True)), requests).run()
+    system = SystemSpec(barrier=True, message_s=0.003)
+    barrier = OneSlow(virtual_spec(k, n, system=system), requests).run()
     free = OneSlow(virtual_spec(k, n), requests).run()
     assert barrier.outputs() == free.outputs() == reference_tokens(MODEL, requests)
     assert barrier.phase_s("complete") > 1.01 * free.phase_s("complete")

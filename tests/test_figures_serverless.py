@@ -222,6 +222,11 @@ def test_the_nodes_assigned_follow_the_intervals_up_to_the_end() -> None:
     assert steps == [(0, 1), (60, 3), (61, 4), (120, 3), (130, 2), (140, 1), (300, 1)]
     labels = [text.get_text() for text in nodes.get_legend().get_texts()]
     assert labels == ["λScale: 509 GPU-s", "load-then-serve: 807 GPU-s"]
+    of_four = gpu_allocation.draw(
+        allocations_frame(), requests_frame(), provenance="simulated", end_s=300.0, gpus_per_node=4
+    )
+    found = [text.get_text() for text in of_four.axes[1].get_legend().get_texts()]
+    assert found == ["λScale: 2,036 GPU-s", "load-then-serve: 3,228 GPU-s"]
     (stairs,) = [patch for patch in rate.patches if patch.get_gid() == "rate"]
     values, edges, _ = stairs.get_data()
     assert (values * np.diff(edges)).sum() == pytest.approx(260)

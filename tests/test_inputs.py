@@ -160,7 +160,7 @@ async def registered(session: Session) -> int:
     controller = await listener.accept()
     capacity, num_lanes = session.cluster.capacity, session.cluster.num_nodes
     hosted = tuple(m.Hosted(d.model, d.image, d.limits) for d in session.deployments)
-    controller.send(m.Prepare(hosted, capacity.gpu, capacity.host, num_lanes))
+    controller.send(m.Prepare(hosted, capacity.gpu, capacity.host, num_lanes, 0.0))
     assert isinstance(await controller.receive(), m.Hello)
     assert isinstance(await controller.receive(), m.Prepared)
     controller.send(m.Stop())

@@ -9,9 +9,8 @@ from lambdascale.experiments import motivation
 from lambdascale.experiments.cached import replay_each
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.sharing import sharing
-from lambdascale.experiments.simulated import simulated_model
 from lambdascale.model.nominal import fine_tuned
-from lambdascale.sim.models import image_checksums
+from lambdascale.sim.models import image_checksums, simulated_model
 from lambdascale.workload.arrivals import Bursts
 
 MODEL, NUM_MODELS, PLACES = "llama-2-7b", 6, 2

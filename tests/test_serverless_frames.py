@@ -86,7 +86,7 @@ def test_the_phases_of_a_scale_out_fill_its_time_without_gap_or_overlap():
     whole = [ScaleRecord(1, "b", phase, i / 8) for i, phase in enumerate(SCALE_PHASES)]
     table = frames(*late_loading, *reversed(whole))["scale_outs"]
     assert list(dict.fromkeys(table["scale_out"])) == [1, 2]
-    for scale_out, begin_s, end_s in ((1, 0.0, 9 / 8), (2, 0.5, 2.0)):
+    for scale_out, begin_s, end_s in ((1, 0.0, (len(SCALE_PHASES) - 1) / 8), (2, 0.5, 2.0)):
         mine = table[table["scale_out"] == scale_out]
         stops = mine["start_s"] + mine["seconds"]
         assert list(mine["start_s"]) == [begin_s, *stops[:-1]]

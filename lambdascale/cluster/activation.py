@@ -22,7 +22,10 @@ _LENGTH = struct.Struct("<I")
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """Micro-batch `lane` of `pipeline`, on its way into stage number `hop`; hop = len(stages) is home."""
+    """Micro-batch `lane` of `pipeline`, on its way into stage number `hop`; hop = len(stages) is home.
+
+    `hop_s`: what messages cost it per hop.
+    """
 
     pipeline: int
     lane: int
@@ -30,6 +33,7 @@ class Activation:
     stages: tuple[Stage, ...]
     chunks: tuple[Chunk, ...]
     row_nbytes: int
+    hop_s: float = 0.0
 
 
 _encoder = msgspec.msgpack.Encoder()

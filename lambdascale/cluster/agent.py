@@ -108,6 +108,7 @@ class Agent:
 
     async def _prepare(self, message: m.Prepare) -> None:
         leaves = self._leaves
+        self._reporter.report_s = message.report_s
         slots = []
         for hosted in message.models:
             engine = self._engines[hosted.model] = leaves.make_engine()

@@ -23,8 +23,8 @@ class Observation:
     `num_instances` are assigned (loading or ready) and not draining, `num_ready` of them ready.
     `idle_for_s` has an entry for each instance that serves nothing: since when, in seconds. `arrivals`
     ascend and reach back at least `history_s`. `scale_out_s` is how long a scale-out begun now would
-    take, `service_s` how long a request holds a slot on average. `scaling`: a scale-out is running.
-    Raises ConfigError.
+    take, `service_s` how long a request holds a slot on average. `scaling`: a scale-out is running;
+    `num_scale_outs` have begun in which anything had to be loaded. Raises ConfigError.
     """
 
     now: float
@@ -40,6 +40,7 @@ class Observation:
     scale_out_s: float = 0.0
     service_s: float = 1.0
     scaling: bool = False
+    num_scale_outs: int = 0
 
     def __post_init__(self) -> None:
         for name in ("num_waiting", "num_serving", "num_instances", "num_ready", "num_free_nodes"):
@@ -104,8 +105,10 @@ def _authors(policy: ScalingPolicy, seen: Observation) -> int:
         return seen.num_instances
     if seen.num_waiting == 0:
         return seen.num_instances - seen.num_idle(policy.idle_s)
-    nodes = min(seen.num_waiting, seen.num_free_nodes)
-    return max(1, seen.num_instances + nodes // seen.nodes_per_instance)
+    new = seen.num_waiting // (policy.per_instance * seen.nodes_per_instance)
+    if new and seen.num_scale_outs < len(policy.steps):
+        new = policy.steps[seen.num_scale_outs]
+    return max(1, seen.num_instances + min(new, seen.num_free_nodes // seen.nodes_per_instance))
 
 
 def _concurrency(policy: ScalingPolicy, seen: Observation) -> int:

@@ -70,12 +70,13 @@ class Balance:
                 async with asyncio.timeout_at(None if due_s == math.inf else due_s):
                     await self._changed.wait()
             self._changed.clear()
+            self._expansion.go_on()
             self._stock.expire()
             self._decide()
 
     def _due(self) -> float:
         """When something may have to be decided although nothing has happened."""
-        dues = [*self._polls.values()]
+        dues = [*self._polls.values(), self._expansion.due_s]
         expiry = self._stock.residency.next_expiry(now())
         if expiry is not None:
             dues.append(expiry if expiry > now() else now() + RETRY_S)
@@ -183,7 +184,7 @@ class Balance:
             num_serving=router.num_serving,
             num_instances=service.num_instances,
             num_ready=len(service.pipelines.replicas),
-            slots_per_instance=deployment.limits.max_slots,
+            slots_per_instance=deployment.capacity,
             nodes_per_instance=deployment.nodes_per_instance,
             num_free_nodes=self._stock.assignments.num_free,
             idle_for_s=service.pipelines.idle_for_s,
@@ -191,4 +192,5 @@ class Balance:
             scale_out_s=scale_out_s,
             service_s=service.paces.service_s,
             scaling=service.scaling,
+            num_scale_outs=service.num_scale_outs,
         )

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from lambdascale.cluster.deployment import ClusterSpec
 from lambdascale.cluster.members import Members
 from lambdascale.cluster.records import RunLog
+from lambdascale.cluster.reporter import COALESCE_S
 from lambdascale.cluster.service import Service
 from lambdascale.cluster.stock import Stock
+from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
 from lambdascale.errors import ConfigError
 from lambdascale.storage.tiers import Tier
@@ -18,6 +20,7 @@ BRING_UP = -1  # the token of links that no scale-out has asked for
 
 
 async def bring_up(
+    system: SystemSpec,
     cluster: ClusterSpec,
     services: Mapping[str, Service],
     stock: Stock,
@@ -27,7 +30,7 @@ async def bring_up(
     """Wait until every agent is up and prepared and holds its initial copies."""
     await members.join()
     log.phase("agents up")
-    await _prepare(cluster, services, members)
+    await _prepare(system, cluster, services, members)
     await _fill(services, stock, members)
     log.phase("prepared")
     if cluster.preconnect and cluster.num_nodes > 1:
@@ -35,11 +38,15 @@ async def bring_up(
     log.phase("connected")
 
 
-async def _prepare(cluster: ClusterSpec, services: Mapping[str, Service], members: Members) -> None:
+async def _prepare(
+    system: SystemSpec, cluster: ClusterSpec, services: Mapping[str, Service], members: Members
+) -> None:
     deployments = [service.deployment for service in services.values()]
     hosted = tuple(m.Hosted(d.model, d.image, d.limits) for d in deployments)
     capacity, lanes = cluster.capacity, min(cluster.num_nodes, MAX_LANES)
-    members.tell(cluster.nodes, m.Prepare(hosted, capacity.gpu, capacity.host, lanes))
+    report_s = system.message_s if system.barrier else COALESCE_S
+    prepare = m.Prepare(hosted, capacity.gpu, capacity.host, lanes, report_s)
+    members.tell(cluster.nodes, prepare)
     await members.gather(m.Prepared, "the preparation of all nodes", PREPARE_S)
 
 

@@ -44,6 +44,7 @@ class Controller:
         log: RunLog,
     ) -> None:
         check(system, cluster, tuple(deployments))
+        self._system = system
         self._cluster = cluster
         self._members = members
         self._log = log
@@ -51,7 +52,7 @@ class Controller:
         method = None if system.kv_switch == "cost" else Method(system.kv_switch)
         switching = Switching(method, cluster, members.send, log)
         self.services = {
-            d.model: Service(d, system.max_queue, self.stock, switching, members.send, log)
+            d.model: Service(d, system, self.stock, switching, members.send, log)
             for d in deployments
         }
         self._balance = Balance(system, cluster, self.services, self.stock, members, log)
@@ -65,7 +66,9 @@ class Controller:
         check_requests([service.deployment for service in self.services.values()], requests)
         log.restart()
         async with deadline(self._cluster.timeout_s, "the whole run"):
-            await bring_up(self._cluster, self.services, self.stock, self._members, log)
+            await bring_up(
+                self._system, self._cluster, self.services, self.stock, self._members, log
+            )
             await self._serve(requests)
             log.phase("finished")
             for report in await self._members.dismiss():

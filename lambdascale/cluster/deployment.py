@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lambdascale.cluster.slices import Slices
-from lambdascale.config import SystemSpec
+from lambdascale.config import SystemSpec, check_in_flight
 from lambdascale.engine.base import EngineLimits
 from lambdascale.engine.device import DeviceModel
 from lambdascale.errors import ConfigError
@@ -23,6 +23,8 @@ class ClusterSpec:
     With `preconnect`, links between all nodes are opened before time counts. `link_rate` (bytes/s),
     `latency_s` and `device` are what predictions of times go by, if known.
     `nodes_per_host` consecutive nodes share a host: blocks come to it once and go on over its own links.
+    A scale-out takes `decision_s` to decide upon; nodes that it takes, unless they start hot, then go
+    through `set_up` (phase, seconds) before they get links.
     """
 
     num_nodes: int
@@ -33,6 +35,8 @@ class ClusterSpec:
     latency_s: float = 0.0
     device: DeviceModel | None = None
     nodes_per_host: int = 1
+    decision_s: float = 0.0
+    set_up: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.num_nodes < 1:
@@ -41,6 +45,9 @@ class ClusterSpec:
             raise ConfigError(f"nodes_per_host is {self.nodes_per_host}; it must be at least 1")
         if not self.timeout_s > 0:
             raise ConfigError(f"timeout_s is {self.timeout_s}; it must be positive")
+        for what, seconds in (("decision_s", self.decision_s), *self.set_up):
+            if not 0 <= seconds < math.inf:
+                raise ConfigError(f"{what} is {seconds}; give seconds, 0 or more")
 
     def host_of(self, node: int) -> int:
         """Return the host of a node: consecutive nodes share one."""
@@ -57,7 +64,8 @@ class Deployment:
 
     `initial` says where copies lie before time counts (node → tier); those on a GPU serve at once. If it
     names no SSD, every SSD with room for the image has it.
-    An instance spans `nodes_per_instance` consecutive nodes.
+    An instance spans `nodes_per_instance` consecutive nodes. It serves `in_flight` requests at once, and an
+    execution pipeline as many for each of its instances, as far as there are slots (None: all slots).
     """
 
     model: str
@@ -66,12 +74,24 @@ class Deployment:
     policy: ScalingPolicy = field(default_factory=ScalingPolicy)
     initial: Mapping[int, Tier] = field(default_factory=dict)
     nodes_per_instance: int = 1
+    in_flight: int | None = None
 
     def __post_init__(self) -> None:
+        check_in_flight(self.in_flight, self.limits.max_slots)
         if self.nodes_per_instance < 1:
             raise ConfigError(
                 f"nodes_per_instance of {self.model} is {self.nodes_per_instance}; give at least 1"
             )
+
+    @property
+    def capacity(self) -> int:
+        """How many requests an instance serves at once."""
+        return self.pipeline_capacity(1)
+
+    def pipeline_capacity(self, num_instances: int) -> int:
+        """Return how many requests a pipeline of several instances serves at once."""
+        slots = self.limits.max_slots
+        return slots if self.in_flight is None else min(slots, self.in_flight * num_instances)
 
 
 def check(system: SystemSpec, cluster: ClusterSpec, deployments: tuple[Deployment, ...]) -> None:

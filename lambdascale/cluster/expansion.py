@@ -3,6 +3,7 @@
 Afterwards everything is driven by what arrives (`service`, `growth`).
 """
 
+import asyncio
 import itertools
 import math
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from lambdascale.cluster.placement import Member, Placement, Start, place
 from lambdascale.cluster.records import RunLog, StartRecord
 from lambdascale.cluster.service import Service
 from lambdascale.cluster.stock import Stock
+from lambdascale.cluster.timetable import Timetable
 from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
 from lambdascale.storage.tiers import Tier
@@ -41,6 +43,16 @@ class Expansion:
         self._ids = itertools.count()  # of pipelines, whatever their model
         self._numbers = itertools.count()
         self._connecting: dict[int, Growth] = {}
+        self._timetable = Timetable()
+
+    @property
+    def due_s(self) -> float:
+        """When a scale-out goes on by itself."""
+        return self._timetable.due_s
+
+    def go_on(self) -> None:
+        """Let the scale-outs go on that have waited long enough."""
+        self._timetable.perform()
 
     def expected_s(self, service: Service) -> float:
         """Return how long a scale-out is expected to take: as the last ones, or as one copy."""
@@ -60,17 +72,49 @@ class Expansion:
         phases = Phases(self._log, number, service.model, begun_s)
         phases.reached("queued")
         growth = self._begin(service, placement, number, phases)
-        if self._cluster.preconnect or growth.connect(self._members.send, self._members.addresses):
-            growth.start(self._members.send, self._stock)
-        else:
-            self._connecting[number] = growth
         service.begin(growth)
+        self._timetable.after(self._cluster.decision_s, lambda: self._decided(service, growth))
+
+    def _decided(self, service: Service, growth: Growth) -> None:
+        """Let the members work: those that are hot at once, the others when they are set up."""
+        growth.phases.reached("decided")
+        growth.phases.reached("prepared")
+        self._set_up(growth, self._cluster.set_up if growth.plan.groups else ())
+        service.reshape(growth)
+
+    def _set_up(self, growth: Growth, steps: Sequence[tuple[str, float]]) -> None:
+        """Let the members that load go through `steps`, then open links."""
+        if not steps:
+            self._connect(growth)
+            return
+        (phase, seconds), *others = steps
+
+        def done() -> None:
+            growth.phases.reached(phase)
+            self._set_up(growth, others)
+
+        self._timetable.after(seconds, done)
+
+    def _connect(self, growth: Growth) -> None:
+        """Let blocks move, at once or when the links are open."""
+        if self._cluster.preconnect or growth.connect(self._members.send, self._members.addresses):
+            self._start(growth)
+        else:
+            self._connecting[growth.number] = growth
 
     def connected(self, message: m.Connected) -> None:
         """A node has its links; the last one starts the scale-out."""
         growth = self._connecting.get(message.token)
         if growth is not None and growth.connected(message.node):
             del self._connecting[message.token]
+            self._start(growth)
+
+    def _start(self, growth: Growth) -> None:
+        """Let blocks move as soon as the system has set up its groups."""
+        if growth.setup_s:
+            later = asyncio.get_running_loop().call_later
+            later(growth.setup_s, growth.start, self._members.send, self._stock)
+        else:
             growth.start(self._members.send, self._stock)
 
     def _place(self, model: str, count: int) -> Placement:
@@ -109,7 +153,8 @@ class Expansion:
         if not gpu and not host:
             gpu = self._stock.loading(model)  # what such a node gets it can send on at once
         allowed = tuple(Tier[name.upper()] for name in self._system.sources)
-        return place(min(count, len(free)), free, gpu, host, ssd, sources_allowed=allowed)
+        most = self._system.max_sources
+        return place(min(count, len(free)), free, gpu, host, ssd, most, allowed)
 
     def _begin(self, service: Service, placement: Placement, number: int, phases: Phases) -> Growth:
         """Plan, pin every copy that blocks come from, and let the members work for the model."""
@@ -123,10 +168,8 @@ class Expansion:
             *((node, Tier.HOST) for node in placement.starting(Start.WARM)),
         ]
         stock.pin_all(model, pinned)
-        phases.reached("decided")
         for member in placement.members:
             self._take(number, model, member)
-        phases.reached("prepared")
         slices = stock.slices[model]
         return Growth(number, model, image, plan, slices, self._system, phases, self._ids, pinned)
 

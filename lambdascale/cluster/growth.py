@@ -18,6 +18,7 @@ from lambdascale.model.image import ImageSource
 from lambdascale.multicast.schedule import Transfer
 from lambdascale.pipeline.costs import part_nbytes
 from lambdascale.pipeline.formation import Formation
+from lambdascale.setup_times import setup_seconds
 from lambdascale.storage.tiers import Tier
 
 FULL_SPEED = SCALE_PHASES[-1]
@@ -69,11 +70,12 @@ class Growth:
         self.phases = phases
         self.formation = Formation(
             plan.groups, plan.whole, image.blocks, part_nbytes(image.layout),
-            system.execute_while_load, ids,
+            system.execute_while_load, ids, together=system.switch == "group",
         )  # fmt: skip
         self.resuming: dict[int, None] = {}  # requests that a switch has moved and that wait
         self.pinned = list(pinned)
         self.begun_s = now()
+        self.setup_s = _setup_s(system, image, plan)
         self._model = model
         self._slices = slices
         self._system = system
@@ -134,7 +136,7 @@ class Growth:
         message = m.Multicast(self.number, self._model, tier, tuple(sends), bases, window, barrier)
         send(node, message)
         if barrier:
-            send(node, m.OpenTick(self.number, 1))
+            send(node, m.OpenTick(self.number, 1, self._system.message_s))
 
     def tier_of(self, node: int) -> Tier:
         """Return the tier that a node sends from."""
@@ -151,8 +153,9 @@ class Growth:
             self.phases.reached("covered")
         if self._system.barrier:
             for group, tick in self._barrier.arrived(node, blocks):
+                opening = m.OpenTick(self.number, tick, self._system.message_s)
                 for member in group:
-                    send(member, m.OpenTick(self.number, tick))
+                    send(member, opening)
 
     def _complete(self, instance: int, block: int) -> bool:
         """Has every node of the instance that needs `block` got it?"""
@@ -160,3 +163,10 @@ class Growth:
             block not in own or block in self._held[instance + at]
             for at, own in enumerate(self._slices.blocks)
         )
+
+
+def _setup_s(system: SystemSpec, image: ImageSource, plan: GrowthPlan) -> float:
+    """Seconds until the system has made its groups ready; 0 if nothing goes over the network."""
+    if not plan.transfers:
+        return 0.0
+    return setup_seconds(system.setup_s, image.layout.nbytes, max(map(len, plan.barriers)))

@@ -1,8 +1,8 @@
 """The head stage of an execution pipeline: admits requests, forms micro-batches, samples.
 
 One lane per micro-batch; each lane goes round the pipeline by itself, so as many micro-batches are in
-flight as there are stages and nothing runs in lock-step (paper.md c.7, without its global step). A
-replica is the pipeline whose only stage is the whole model.
+flight as there are stages, and they wait for one another only in lock-step. A replica is the pipeline
+whose only stage is the whole model.
 """
 
 import asyncio
@@ -13,10 +13,12 @@ from itertools import pairwise
 from lambdascale.clock import now
 from lambdascale.cluster.activation import Activation
 from lambdascale.cluster.batch import Composed, MicroBatch
+from lambdascale.cluster.lock_step import FreeRun, LockStep
 from lambdascale.cluster.relay import Relay
 from lambdascale.control import messages as m
 from lambdascale.control.base import Channel
 from lambdascale.engine.base import Engine, EngineLimits, Round, Rows, Step
+from lambdascale.pipeline.stages import Stage
 from lambdascale.workload.request import Request
 
 
@@ -36,7 +38,8 @@ class Head:
         self._budget = limits.max_step_tokens
         self._relay = relay
         self._channel = channel
-        self._lanes = _lanes(min(len(form.stages), max_lanes), min(form.capacity, limits.max_slots))
+        self._lanes = _lanes(min(len(form.stages), max_lanes), limits.max_slots)
+        self._steps = LockStep(form.hop_s) if form.lock_step else FreeRun()
         self._work = [asyncio.Event() for _ in self._lanes]
         self._interrupts = [asyncio.Event() for _ in self._lanes]
         self._waiting: deque[tuple[Request, Sequence[int]]] = deque()
@@ -176,22 +179,36 @@ class Head:
     async def _round(self, lane: int, step: Composed, engine: Engine) -> list[int]:
         """Take one step through all stages and sample."""
         first = self._form.stages[0]
+        await self._steps.enter()
         rows = await engine.forward(Step(0, first.stop, step.chunks, tokens=step.tokens))
-        if len(self._form.stages) > 1:
-            rows = await self._trip(lane, step, rows)
-        return await engine.sample(rows, step.picks) if step.picks else []
+        for stages in _trips(self._form):
+            await self._steps.proceed()
+            rows = await self._trip(lane, step, rows, stages)
+        ids = await engine.sample(rows, step.picks) if step.picks else []
+        self._steps.leave()
+        return ids
 
-    async def _trip(self, lane: int, step: Composed, rows: Rows) -> Rows:
+    async def _trip(self, lane: int, step: Composed, rows: Rows, stages: tuple[Stage, ...]) -> Rows:
+        """Take `rows` of the first of `stages` through the others and back."""
         back: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
         self._trips[lane] = back
         form, width = self._form, rows.shape[1]
-        activation = Activation(form.pipeline, lane, 1, form.stages, step.chunks, width)
+        hop_s = 0.0 if form.lock_step else form.hop_s
+        activation = Activation(form.pipeline, lane, 1, stages, step.chunks, width, hop_s)
         await self._relay.send_on(activation, rows, self.home)
         return await back
 
 
-def _lanes(count: int, capacity: int) -> list[MicroBatch]:
-    """Split `capacity` KV slots into `count` contiguous runs (fewer if there are too few slots)."""
-    count = min(count, capacity)
-    cuts = [i * capacity // count for i in range(count + 1)]
+def _trips(form: m.Form) -> Sequence[tuple[Stage, ...]]:
+    """The stages that rows go through before they come back: all others, or one by one in lock-step."""
+    head, *others = form.stages
+    if form.lock_step:
+        return [(head, stage) for stage in others]
+    return [form.stages] if others else []
+
+
+def _lanes(count: int, num_slots: int) -> list[MicroBatch]:
+    """Split the KV slots into `count` contiguous runs (fewer if there are too few slots)."""
+    count = min(count, num_slots)
+    cuts = [i * num_slots // count for i in range(count + 1)]
     return [MicroBatch(range(a, b)) for a, b in pairwise(cuts)]

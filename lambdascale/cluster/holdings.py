@@ -140,6 +140,7 @@ class Holdings:
 
     async def open_tick(self, message: m.OpenTick) -> None:
         """Let the sends of a tick start, if any are left."""
+        await asyncio.sleep(message.message_s)
         if message.scale_out in self._ticks:
             await self._ticks[message.scale_out].open(message.tick)
 

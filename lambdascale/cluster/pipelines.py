@@ -14,6 +14,7 @@ from lambdascale.cluster.records import PipelineRecord, RunLog
 from lambdascale.cluster.router import Router, Server
 from lambdascale.cluster.stock import Send, Stock
 from lambdascale.cluster.switching import Switching
+from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
 from lambdascale.pipeline.execution import ExecutionPipeline
 
@@ -49,6 +50,7 @@ class Pipelines:
     def __init__(
         self,
         deployment: Deployment,
+        system: SystemSpec,
         router: Router,
         paces: Paces,
         stock: Stock,
@@ -58,7 +60,8 @@ class Pipelines:
     ) -> None:
         self.served: dict[int, Served] = {}
         self._model = deployment.model
-        self._capacity = deployment.limits.max_slots
+        self._deployment = deployment
+        self._system = system
         self._router = router
         self._paces = paces
         self._stock = stock
@@ -97,9 +100,11 @@ class Pipelines:
             model=self._model,
         )  # fmt: skip
         self.served[formed.id] = served = Served(record, growth, instance, now())
-        self._send(served.head, m.Form(formed.id, self._model, stages, self._capacity))
+        hop_s, lock_step = (0.0, False) if whole else (self._system.hop_s, self._system.lock_step)
+        self._send(served.head, m.Form(formed.id, self._model, stages, hop_s, lock_step))
+        capacity = self._deployment.pipeline_capacity(len(formed.members))
         step_s = self._paces.step_s(whole)
-        self._router.add(Server(formed.id, served.head, whole, self._capacity, step_s=step_s))
+        self._router.add(Server(formed.id, served.head, whole, capacity, step_s=step_s))
         self._log.add(record)
 
     def dissolve(self, served: Served) -> None:

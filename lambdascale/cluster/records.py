@@ -15,8 +15,9 @@ ORIGINS = ("network", "host", "ssd", "gpu")
 STARTS = ("hot", "warm", "cold", "ssd")
 TIERS = ("gpu", "host", "ssd")
 METHODS = ("recompute", "transfer")
+START_UP = ("process started", "context created", "graphs captured", "registered")
 SCALE_PHASES = (
-    *("begun", "queued", "decided", "prepared", "connected", "loading"),
+    *("begun", "queued", "decided", "prepared", *START_UP, "connected", "loading"),
     *("covered", "first token", "switched", "full speed"),
 )
 

@@ -4,6 +4,7 @@ Stages are stateless but for their KV: each activation carries its pipeline's st
 no set-up before the first micro-batch reaches it. The controller is not on this path.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -42,6 +43,8 @@ class Relay:
         if target == self._node:
             await self._enter(activation, rows, home)
             return
+        if activation.hop_s:
+            await asyncio.sleep(activation.hop_s)
         offset = activation.lane * self._slot
         nbytes = put(self._outbox.view[offset : offset + self._slot], activation, rows)
         link = await self._links.get(target, Lane.EXPRESS)

@@ -1,4 +1,7 @@
-"""Coalesces block arrivals: one message every few milliseconds, not one per block (architecture.md)."""
+"""Coalesces block arrivals: one message every few milliseconds, not one per block (architecture.md).
+
+Where a barrier waits for them each is reported at once, and takes what a message of that system takes.
+"""
 
 import asyncio
 
@@ -10,11 +13,12 @@ COALESCE_S = 0.003
 
 
 class Reporter:
-    """Sends `Coverage` of each copy to the controller, at most once per COALESCE_S."""
+    """Sends `Coverage` of each copy to the controller, `report_s` after the first arrival in it."""
 
     def __init__(self, node: int, channel: Channel) -> None:
         self._node = node
         self.channel = channel
+        self.report_s = COALESCE_S
         self._pending: dict[tuple[str, Tier], list[Arrival]] = {}
         self._some = asyncio.Event()
 
@@ -31,7 +35,7 @@ class Reporter:
         """Report for ever."""
         while True:
             await self._some.wait()
-            await asyncio.sleep(COALESCE_S)
+            await asyncio.sleep(self.report_s)
             self._some.clear()
             pending, self._pending = self._pending, {}
             for (model, tier), arrivals in pending.items():

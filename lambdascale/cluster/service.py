@@ -16,6 +16,7 @@ from lambdascale.cluster.records import RunLog, TokenRecord
 from lambdascale.cluster.router import Router, Work
 from lambdascale.cluster.stock import Send, Stock
 from lambdascale.cluster.switching import Switching
+from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
 from lambdascale.workload.request import Request
 
@@ -26,7 +27,7 @@ class Service:
     def __init__(
         self,
         deployment: Deployment,
-        max_queue: int | None,
+        system: SystemSpec,
         stock: Stock,
         switching: Switching,
         send: Send,
@@ -34,11 +35,14 @@ class Service:
     ) -> None:
         self.deployment = deployment
         self.model = deployment.model
-        self.router = Router(max_queue)
+        self.router = Router(system.max_queue)
         self.growths: dict[int, Growth] = {}
+        self.num_scale_outs = 0  # in which anything had to be loaded
         self.arrivals: deque[float] = deque()
         self.paces = Paces()
-        self.pipelines = Pipelines(deployment, self.router, self.paces, stock, switching, send, log)
+        self.pipelines = Pipelines(
+            deployment, system, self.router, self.paces, stock, switching, send, log
+        )
         self._stock = stock
         self._switching = switching
         self._send = send
@@ -85,8 +89,8 @@ class Service:
     def begin(self, growth: Growth) -> None:
         """A scale-out has begun: its members are assigned to this model."""
         self.growths[growth.number] = growth
+        self.num_scale_outs += bool(growth.plan.groups)
         self._growth_of.update(dict.fromkeys(growth.plan.members, growth))
-        self._reshape(growth)
 
     def cover(self, coverage: m.Coverage) -> None:
         """Blocks have arrived on a member's GPU."""
@@ -97,7 +101,7 @@ class Service:
         if growth.formation.complete:
             self._log.phase("complete")
             self._unpin(growth)
-        self._reshape(growth)
+        self.reshape(growth)
 
     def growth_of(self, node: int) -> Growth:
         """Return the scale-out by which `node` came to this model."""
@@ -108,13 +112,15 @@ class Service:
         pinned, growth.pinned = growth.pinned, []
         self._stock.unpin_all(self.model, pinned)
 
-    def _reshape(self, growth: Growth) -> None:
+    def reshape(self, growth: Growth) -> None:
         """Mode-switch complete members, and form the execution pipelines that have become possible."""
         changes = growth.formation.decide()
         for pipeline in changes.leaving:
             self.pipelines.dissolve(self.pipelines.served[pipeline])
         for replica in changes.replicas:
             self.pipelines.form(replica, growth, replica.head)
+            if replica.head not in growth.plan.whole:
+                self._stock.loaded(replica.head, self.model)
         for formed in changes.pipelines:
             self._log.phase("pipeline formed")
             self.pipelines.form(formed, growth, None)
@@ -176,7 +182,7 @@ class Service:
     def free(self, growth: Growth, pipeline: int, lingering: Sequence[int]) -> None:
         """Members of a dissolved pipeline are free, but for those whose KV entries are still leaving."""
         growth.formation.dissolved(pipeline, lingering)
-        self._reshape(growth)
+        self.reshape(growth)
         self.pipelines.entries_left()
 
     def _settled(self, request: int) -> bool:

@@ -34,7 +34,9 @@ class Stock:
         send: Send,
         log: RunLog,
     ) -> None:
-        keep_alive = KeepAlive(system.gpu_keep_alive_s, system.host_keep_alive_s)
+        keep_alive = KeepAlive(
+            system.gpu_keep_alive_s, system.host_keep_alive_s, system.pinned_hosts
+        )
         self.residency = Residency(dict.fromkeys(cluster.nodes, cluster.capacity), keep_alive)
         self._deployments = {d.model: d for d in deployments}
         self.slices = {
@@ -43,6 +45,7 @@ class Stock:
         }
         self.assignments = Assignments(cluster.nodes, self.slices)
         self._demote = system.demote
+        self._copies_to_host = system.copy_to_host
         self._send = send
         self._log = log
         self._missing: dict[tuple[int, Tier, str], set[int]] = {}
@@ -214,8 +217,18 @@ class Stock:
     def _begin_demotion(self, node: int, tier: Tier, model: str) -> bool:
         """Copy it to the next lower tier, if it is idle, not there yet and fits."""
         copy = self.residency.copy(node, tier, model)
-        if not self._demote or copy is None or not copy.idle:
-            return False
+        return self._demote and copy is not None and copy.idle and self._copy_down(copy)
+
+    def loaded(self, instance: int, model: str) -> None:
+        """An instance serves what it has loaded; it copies it to host memory now, if the system does so."""
+        for node in self.slices[model].nodes(instance):
+            copy = self.residency.copy(node, Tier.GPU, model)
+            if self._copies_to_host and copy is not None:
+                self._copy_down(copy)
+
+    def _copy_down(self, copy: Copy) -> bool:
+        """Begin to copy it to the next lower tier; False if it is there already or does not fit."""
+        node, tier, model = copy.node, copy.tier, copy.model
         lower = self.residency.demotion(copy)
         if lower is None or not self._expect_below(copy, lower):
             return False

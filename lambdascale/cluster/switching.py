@@ -90,7 +90,8 @@ class Switching:
         ]
         forced = self._method
         weigh = None if forced is Method.RECOMPUTE else self._weigh(service.deployment)
-        return moves(unfinished, stages, complete, weigh, forced)
+        room = service.deployment.capacity
+        return moves(unfinished, stages, complete, room, weigh, forced)
 
     def _weigh(self, deployment: Deployment) -> Weigh | None:
         """The comparison by cost, if the device is known."""

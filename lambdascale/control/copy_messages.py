@@ -65,10 +65,11 @@ class Multicast(Base, frozen=True):
 
 
 class OpenTick(Base, frozen=True):
-    """Barrier mode: the sends of `tick` of `scale_out` may start."""
+    """Barrier mode: the sends of `tick` of `scale_out` may start, once this message has taken its time."""
 
     scale_out: int
     tick: int
+    message_s: float = 0.0
 
 
 class Arrival(msgspec.Struct, frozen=True):

@@ -93,13 +93,15 @@ class Hosted(msgspec.Struct, frozen=True):
 class Prepare(Base, frozen=True):
     """Allocate and register the arenas, and build every model's engine, before any byte arrives.
 
-    `max_lanes` bounds the micro-batches in flight of any pipeline this node will belong to.
+    `max_lanes` bounds the micro-batches in flight of any pipeline this node will belong to. Arrivals of
+    blocks are reported after `report_s`, together.
     """
 
     models: tuple[Hosted, ...]
     gpu_nbytes: int
     host_nbytes: int
     max_lanes: int
+    report_s: float
 
 
 class Prepared(Base, frozen=True):

@@ -8,12 +8,16 @@ from lambdascale.workload.request import Request
 
 
 class Form(Base, frozen=True):
-    """Become the head stage of an execution pipeline; one stage over all parts is a replica."""
+    """Become the head stage of an execution pipeline; one stage over all parts is a replica.
+
+    Each stage hop waits `hop_s` for messages; with `lock_step` each step of all stages does.
+    """
 
     pipeline: int
     model: str
     stages: tuple[Stage, ...]
-    capacity: int
+    hop_s: float = 0.0
+    lock_step: bool = False
 
 
 class Submit(Base, frozen=True):

@@ -63,6 +63,11 @@ class Step:
     def num_tokens(self) -> int:
         return sum(chunk.length for chunk in self.chunks)
 
+    @property
+    def num_attended(self) -> int:
+        """Positions whose KV entries each layer reads: all of every sequence so far, once a chunk."""
+        return sum(chunk.start + chunk.length for chunk in self.chunks)
+
 
 @dataclass(frozen=True, slots=True)
 class Pick:

@@ -80,6 +80,11 @@ class KvLayout:
         """Bytes of one slot in one plane of one layer."""
         return self.heads * self.max_length * self.cell_nbytes
 
+    def nbytes_of(self, first: int, stop: int, positions: int) -> int:
+        """Return the bytes that so many positions have in the layers among parts [first, stop)."""
+        layers = range(self.num_layers)[layers_among(first, stop, self.num_layers)]
+        return len(layers) * self.planes * self.heads * self.cell_nbytes * positions
+
     def ranges(self, slot: int, first: int, stop: int, length: int) -> Ranges:
         """Return the ranges of positions [0, length) of `slot`; adjacent ones are merged."""
         self.check(slot, length)

@@ -82,9 +82,15 @@ class TorchEngine:
     async def forward(self, step: Step) -> Rows:
         """Run `step`; ConfigError if it exceeds the limits, ModelError if KV entries are missing."""
         runner = self._prepared()
-        part = step.first, step.stop, step.num_tokens
-        floor_s = self._floor.forward_s(runner.layout, *part) if self._floor else 0.0
+        floor_s = self._forward_floor_s(runner, step)
         return await self._compute(lambda: self._paced(floor_s, lambda: runner.forward(step)))
+
+    def _forward_floor_s(self, runner: Runner, step: Step) -> float:
+        if self._floor is None:
+            return 0.0
+        parts = step.first, step.stop
+        kv_nbytes = runner.kv.nbytes_of(*parts, step.num_attended)
+        return self._floor.forward_s(runner.layout, *parts, step.num_tokens, kv_nbytes)
 
     async def sample(self, rows: Rows, picks: Sequence[Pick]) -> list[int]:
         """Choose one token per final row."""

@@ -10,16 +10,18 @@ from dataclasses import replace
 import pandas as pd
 
 from lambdascale.config import SystemSpec
-from lambdascale.experiments import claims, paper
+from lambdascale.experiments import claims
 from lambdascale.experiments.cached import Case
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.policy import ScalingPolicy
+from lambdascale.sim import engine_spec
+from lambdascale.sim.testbeds import TESTBED1, UVA_PCIE_GBPS
 from lambdascale.workload.replay import Replay
 from lambdascale.workload.trace import TraceRow
 
 ORDERS = {"shifted": SystemSpec(), "in order": SystemSpec(name="in order", shifted_loads=False)}
-RATES = {"64 GB/s": paper.PCIE_GBPS, "26.3 GB/s": paper.UVA_PCIE_GBPS}  # host memory to GPU
+RATES = {"64 GB/s": TESTBED1.pcie_gbps, "26.3 GB/s": UVA_PCIE_GBPS}  # host memory to GPU
 AUTHORS = "llama-2-7b, 26.3 GB/s, 2 nodes"  # which the authors have measured, too (h.4):
 AUTHORS_S = {"covered_shifted_s": 0.257, "covered_in_order_s": 0.511}
 
@@ -53,13 +55,13 @@ def paper_cases(models: Sequence[str], num_nodes: Sequence[int], per_node: int) 
             for count in num_nodes:
                 spec = TraceSpec(
                     models=(model,),
-                    dtype=paper.DTYPE,
+                    dtype=engine_spec.DTYPE,
                     replay=Replay(1.0, max_prompt=16, max_output=8),
                     num_nodes=count,
                     num_blocks=32,
-                    link_gbps=paper.LINK_GBPS,
+                    link_gbps=TESTBED1.link_gbps,
                     pcie_gbps=pcie_gbps,
-                    device=paper.device(model),
+                    device=engine_spec.AUTHORS.device(model, TESTBED1),
                     clock="virtual",
                     label=f"{model}, {name}, {count} nodes",
                 )

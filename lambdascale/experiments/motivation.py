@@ -13,13 +13,15 @@ from math import inf
 import pandas as pd
 
 from lambdascale.config import SystemSpec
-from lambdascale.experiments import claims, paper
+from lambdascale.experiments import claims
 from lambdascale.experiments.cached import Case
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.model.nominal import fine_tuned
 from lambdascale.policy import ScalingPolicy
+from lambdascale.sim.engine_spec import AUTHORS, DTYPE, STEPS
 from lambdascale.sim.models import nominal_model
+from lambdascale.sim.testbeds import TESTBED1
 from lambdascale.units import gigabytes
 from lambdascale.workload.arrivals import Bursts, bursty, poisson, spread, thinned
 from lambdascale.workload.replay import Replay
@@ -50,10 +52,10 @@ def caching(
     model: str, num_models: int, places: int, num_nodes: int, gpu_keep_alive_s: float = 0.0
 ) -> TraceSpec:
     """Return nodes that cache for themselves: one model on the GPU, `places` in host memory, all on SSD."""
-    nbytes = nominal_model(model, paper.DTYPE).layout.nbytes
+    nbytes = nominal_model(model, DTYPE).layout.nbytes
     return TraceSpec(
         models=fine_tuned(model, num_models),
-        dtype=paper.DTYPE,
+        dtype=DTYPE,
         system=replace(LOCAL, gpu_keep_alive_s=gpu_keep_alive_s),
         policy=ScalingPolicy(target=1.0),
         replay=Replay(1.0, max_prompt=1, max_output=1),
@@ -61,10 +63,10 @@ def caching(
         num_blocks=1,
         max_slots=1,
         host_gb=gigabytes((places + 0.5) * nbytes),  # half a place: none is lost to rounding
-        link_gbps=paper.LINK_GBPS,
-        pcie_gbps=paper.PCIE_GBPS,
-        ssd_gbps=paper.SSD_GBPS,
-        device=paper.device(model, paper.STEPS * paper.decode_s(model)),
+        link_gbps=TESTBED1.link_gbps,
+        pcie_gbps=TESTBED1.pcie_gbps,
+        ssd_gbps=TESTBED1.ssd_gbps,
+        device=AUTHORS.device(model, TESTBED1).slowed(STEPS),
         timeout_s=TIMEOUT_S,
         clock="virtual",
     )

@@ -19,8 +19,10 @@ def scale_out(spec: RunSpec, inputs: Inputs) -> Session:
         scale.num_nodes,
         Capacity(gpu=room, host=0, ssd=room),
         scale.timeout_s,
-        link_rate=spec.rate,
+        link_rate=spec.system.link_rate(spec.rate),
         device=spec.device,
+        decision_s=spec.conditions.decision_s,
+        set_up=spec.conditions.set_up,
     )
     max_length = min(scale.max_length, image.shape.context_length)
     deployment = Deployment(
@@ -29,8 +31,8 @@ def scale_out(spec: RunSpec, inputs: Inputs) -> Session:
         EngineLimits(scale.max_slots, max_length, scale.max_step_tokens),
         ScalingPolicy("fixed", min_instances=scale.num_nodes),
         initial=dict.fromkeys(range(scale.num_sources), Tier.GPU),
+        in_flight=scale.in_flight,
     )
-    agents = tuple(
-        AgentSpec(node, "", spec.transport, spec.rate, spec.device) for node in cluster.nodes
-    )
+    rate = spec.system.link_rate(spec.rate)
+    agents = tuple(AgentSpec(node, "", spec.transport, rate, spec.device) for node in cluster.nodes)
     return Session(spec.system, cluster, (deployment,), inputs.requests, agents)

@@ -1,11 +1,12 @@
 """A few models that share fewer GPUs than they could use, under bursts: the whole system, in virtual time."""
 
 from lambdascale.config import SystemSpec
-from lambdascale.experiments import paper
 from lambdascale.experiments.cached import Case
 from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.model.nominal import fine_tuned
 from lambdascale.policy import ScalingPolicy
+from lambdascale.sim.engine_spec import AUTHORS, DTYPE
+from lambdascale.sim.testbeds import TESTBED1
 from lambdascale.workload.arrivals import Bursts, bursty
 from lambdascale.workload.replay import Replay
 
@@ -27,16 +28,16 @@ def sharing(
     """Return fine-tuned copies of `model` on nodes of the paper's testbed, all asked for equally often."""
     spec = TraceSpec(
         models=fine_tuned(model, num_models),
-        dtype=paper.DTYPE,
+        dtype=DTYPE,
         system=SYSTEM,
         policy=ScalingPolicy(idle_s=5.0),
         replay=Replay(1.0, TOKENS, TOKENS),
         num_nodes=num_nodes,
         max_slots=2,
-        link_gbps=paper.LINK_GBPS,
-        pcie_gbps=paper.PCIE_GBPS,
-        ssd_gbps=paper.SSD_GBPS,
-        device=paper.device(model),
+        link_gbps=TESTBED1.link_gbps,
+        pcie_gbps=TESTBED1.pcie_gbps,
+        ssd_gbps=TESTBED1.ssd_gbps,
+        device=AUTHORS.device(model, TESTBED1),
         clock="virtual",
         label=f"{num_models} models on {num_nodes} nodes",
     )

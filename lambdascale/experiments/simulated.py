@@ -8,18 +8,16 @@ from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.scaling import scale_out
 from lambdascale.experiments.session import Session
 from lambdascale.experiments.spec import RunSpec
-from lambdascale.model.catalogue import load_packed
 from lambdascale.model.image import ImageSource
-from lambdascale.model.nominal import is_nominal
 from lambdascale.model.packed import PackedModel
 from lambdascale.sim import loop
+from lambdascale.sim.conditions import Conditions
 from lambdascale.sim.control import SimControl
 from lambdascale.sim.fleet import SimFleet, SimHost
-from lambdascale.sim.models import image_checksums, nominal_model
+from lambdascale.sim.models import image_checksums, simulated_model
 from lambdascale.sim.network import SimNetwork
 
 SIZED_ABOVE = 0  # bytes; larger regions are simulated without memory, so all but inboxes
-LATENCY_S = 20e-6  # of one operation, as measured on loopback (METHODOLOGY.md)
 
 
 def simulate(
@@ -30,19 +28,26 @@ def simulate(
         check_inputs(spec, inputs)
     inputs = inputs or symbolic_inputs(spec)
     log = RunLog(watch)
-    in_virtual_time(scale_out(spec, inputs), log)
+    in_virtual_time(scale_out(spec, inputs), log, spec.conditions)
     return RunResult.of(spec, log.records, inputs.requests)
 
 
-def in_virtual_time(session: Session, log: RunLog) -> None:
-    """Run a session on simulated leaves."""
-    loop.run(_virtual(session, log))
+def in_virtual_time(session: Session, log: RunLog, conditions: Conditions) -> None:
+    """Run a session on simulated leaves under `conditions`."""
+    loop.run(_virtual(session, log, conditions))
 
 
-async def _virtual(session: Session, log: RunLog) -> None:
-    control, network = SimControl(LATENCY_S), SimNetwork(LATENCY_S)
-    fleet = SimFleet(network, control, SimHost(sized_above=SIZED_ABOVE, wide_rows=True))
-    await session.run(control, fleet, log)
+async def _virtual(session: Session, log: RunLog, conditions: Conditions) -> None:
+    network = SimNetwork(
+        conditions.latency_s,
+        conditions.occupancy_s,
+        connect_s=conditions.connect_s,
+        jitter=conditions.jitter,
+        seed=conditions.seed,
+    )
+    control = SimControl(conditions.control_s)
+    host = SimHost(sized_above=SIZED_ABOVE, wide_rows=True, conditions=conditions)
+    await session.run(control, SimFleet(network, control, host), log)
 
 
 def symbolic_inputs(spec: RunSpec, num_requests: int = 0, prompt_tokens: int = 0) -> Inputs:
@@ -62,11 +67,6 @@ def symbolic_inputs(spec: RunSpec, num_requests: int = 0, prompt_tokens: int = 0
         for request in range(num_requests)
     ]
     return Inputs(image, make_requests(spec, prompts, packed.shape, stop=()))
-
-
-def simulated_model(model: str, dtype: str) -> PackedModel:
-    """Return a model of the paper, which has no weights, or one that is really there."""
-    return nominal_model(model, dtype) if is_nominal(model) else load_packed(model, dtype)
 
 
 def _tokenised(packed: PackedModel, prompts: tuple[str, ...]) -> list[tuple[int, ...]]:

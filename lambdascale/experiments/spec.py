@@ -10,6 +10,7 @@ from lambdascale.config import ScaleSpec, SystemSpec
 from lambdascale.engine.device import DeviceModel
 from lambdascale.errors import ConfigError
 from lambdascale.model.layout import DTYPE_BYTES
+from lambdascale.sim.conditions import Conditions
 from lambdascale.units import gbps
 from lambdascale.workload.request import Sampling
 
@@ -28,6 +29,13 @@ def check_clock(clock: str, dtype: str, device: DeviceModel | None, link_gbps: f
         raise ConfigError(f"dtype {dtype} is only simulated; run in one of {known}")
     if clock == "virtual" and (device is None or not link_gbps):
         raise ConfigError("a simulated run needs a device model and a link rate")
+
+
+def check_stragglers(conditions: Conditions, num_nodes: int) -> None:
+    """Raise ConfigError if a straggler is none of the nodes."""
+    for node, _ in conditions.stragglers:
+        if node >= num_nodes:
+            raise ConfigError(f"straggler {node} is none of the nodes 0 to {num_nodes - 1}")
 
 
 def provenance_of(clock: str, imposed: bool) -> str:
@@ -53,7 +61,8 @@ class RunSpec:
     """One scale-out of `model` under load.
 
     `link_gbps` (Gbit/s, 0 = as fast as it goes) is imposed on every node in both directions; `device`
-    is the floor that emulated devices keep to, and the device itself under the virtual clock.
+    is the floor that emulated devices keep to, and the device itself under the virtual clock, where
+    `conditions` are what all else costs.
     """
 
     model: str = "smollm2-135m"
@@ -68,9 +77,11 @@ class RunSpec:
     device: DeviceModel | None = None
     clock: str = "real"
     label: str = "lambdascale"
+    conditions: Conditions = field(default_factory=Conditions)
 
     def __post_init__(self) -> None:
         check_clock(self.clock, self.dtype, self.device, self.link_gbps)
+        check_stragglers(self.conditions, self.scale.num_nodes)
         if not 0 <= self.link_gbps < math.inf:
             raise ConfigError(
                 f"link_gbps is {self.link_gbps}; it must be positive, or 0 for no limit"

@@ -11,6 +11,7 @@ import pandas as pd
 
 from lambdascale.cluster.records import STARTS
 from lambdascale.experiments.results import RunResult
+from lambdascale.experiments.trace_spec import TraceSpec
 
 ALL = "all"  # the row of all models together
 SHARES = (0.5, 0.9, 0.99)
@@ -52,9 +53,16 @@ def end_s(result: RunResult) -> float:
     return float(pd.concat(times).max())
 
 
-def gpu_seconds(allocations: pd.DataFrame, until_s: float) -> float:
-    """Return nodes × seconds; what has not ended counts up to `until_s`."""
-    return float((allocations["until_s"].fillna(until_s) - allocations["from_s"]).sum())
+def gpu_seconds(allocations: pd.DataFrame, until_s: float, gpus_per_node: int = 1) -> float:
+    """Return GPUs × seconds; what has not ended counts up to `until_s`."""
+    seconds = float((allocations["until_s"].fillna(until_s) - allocations["from_s"]).sum())
+    return gpus_per_node * seconds
+
+
+def gpus_per_node(result: RunResult) -> int:
+    """Return how many GPUs a node of a result of one run has."""
+    (spec,) = result.specs
+    return spec.gpus_per_node if isinstance(spec, TraceSpec) else 1
 
 
 def quantile(ttft: pd.Series, share: float) -> float:
@@ -101,7 +109,7 @@ def _row(result: RunResult, until_s: float) -> dict[str, object]:
         **{f"ttft_p{100 * share:.0f}_s": quantile(ttft, share) for share in SHARES},
         "token_s": _token_s(requests),
         "tokens_per_s": _tokens_per_s(requests),
-        "gpu_s": gpu_seconds(result.allocations, until_s),
+        "gpu_s": gpu_seconds(result.allocations, until_s, gpus_per_node(result)),
         **{start: float((starts == start).mean()) for start in STARTS},
     }
 

@@ -14,12 +14,7 @@ from lambdascale.experiments.inputs import check_memory, working_nbytes
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.run import Watch, ignore, in_processes
 from lambdascale.experiments.session import Session
-from lambdascale.experiments.simulated import (
-    LATENCY_S,
-    SIZED_ABOVE,
-    in_virtual_time,
-    simulated_model,
-)
+from lambdascale.experiments.simulated import SIZED_ABOVE, in_virtual_time
 from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.fleet.base import AgentSpec
 from lambdascale.fleet.nursery import Nursery
@@ -27,7 +22,7 @@ from lambdascale.model.catalogue import load_packed
 from lambdascale.model.checksum import block_checksums
 from lambdascale.model.image import ImageSource
 from lambdascale.model.packed import PackedModel
-from lambdascale.sim.models import image_checksums
+from lambdascale.sim.models import image_checksums, simulated_model
 from lambdascale.storage.arena import whole_pages
 from lambdascale.storage.tiers import Capacity, Tier
 from lambdascale.units import from_gigabytes
@@ -58,7 +53,7 @@ def run_trace(
     workload = load_workload(spec, rows)
     session, log = trace_session(spec, workload), RunLog(watch)
     if spec.clock == "virtual":
-        in_virtual_time(session, log)
+        in_virtual_time(session, log, spec.conditions)
     else:
         _check_memory(spec, session)
         with nullcontext(nursery) if nursery else agent_nursery() as warm:
@@ -106,9 +101,11 @@ def trace_session(spec: TraceSpec, workload: Workload) -> Session:
         _capacity(spec, sizes),
         spec.timeout_s,
         spec.preconnect,
-        spec.rate("link_gbps"),
-        LATENCY_S,
+        spec.system.link_rate(spec.rate("link_gbps")),
+        spec.conditions.latency_s,
         spec.device,
+        decision_s=spec.conditions.decision_s,
+        set_up=spec.conditions.set_up,
     )
     deployments = tuple(_deployment(spec, m, image) for m, image in workload.images.items())
     agents = tuple(_agent(spec, node) for node in cluster.nodes)
@@ -131,11 +128,12 @@ def _deployment(spec: TraceSpec, model: str, image: ImageSource) -> Deployment:
     )
     gpu, host = spec.initial_gpu, spec.initial_host
     initial = dict.fromkeys(range(gpu), Tier.GPU) | dict.fromkeys(range(gpu, gpu + host), Tier.HOST)
-    return Deployment(model, image, limits, spec.policy, initial)
+    return Deployment(model, image, limits, spec.policy, initial, in_flight=spec.in_flight)
 
 
 def _agent(spec: TraceSpec, node: int) -> AgentSpec:
-    link, ssd, pcie = (spec.rate(name) for name in ("link_gbps", "ssd_gbps", "pcie_gbps"))
+    link = spec.system.link_rate(spec.rate("link_gbps"))
+    ssd, pcie = (spec.system.tier_rate(spec.rate(name)) for name in ("ssd_gbps", "pcie_gbps"))
     return AgentSpec(node, "", spec.transport, link, spec.device, ssd, pcie)
 
 

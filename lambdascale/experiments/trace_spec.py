@@ -3,16 +3,26 @@
 import math
 from dataclasses import dataclass, field
 
-from lambdascale.config import SystemSpec
+from lambdascale.config import SystemSpec, check_in_flight
 from lambdascale.engine.device import DeviceModel
 from lambdascale.errors import ConfigError
-from lambdascale.experiments.spec import check_clock, digest_of, provenance_of, rate_of
+from lambdascale.experiments.spec import (
+    check_clock,
+    check_stragglers,
+    digest_of,
+    provenance_of,
+    rate_of,
+)
 from lambdascale.policy import ScalingPolicy
+from lambdascale.sim.conditions import Conditions
 from lambdascale.workload.replay import Replay
 
 RATES = ("link_gbps", "pcie_gbps", "ssd_gbps")
 SIZES = ("gpu_gb", "host_gb", "ssd_gb")
-COUNTS = ("num_nodes", "num_blocks", "max_slots", "max_length", "max_step_tokens")
+COUNTS = (
+    *("num_nodes", "gpus_per_node", "num_blocks"),
+    *("max_slots", "max_length", "max_step_tokens"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +30,11 @@ class TraceSpec:
     """Models served by `num_nodes` nodes while a trace is replayed.
 
     Capacities per node in GB (10⁹ bytes; None: the GPU holds the largest model, host memory and SSD hold
-    all), rates in Gbit/s (0: as fast as it goes). `initial_gpu` and `initial_host` nodes hold every model
+    all), rates in Gbit/s (0: as fast as it goes). An instance serves `in_flight` requests at once (None: one
+    per slot). `initial_gpu` and `initial_host` nodes hold every model
     in that tier at first, the GPU ones from node 0 on, the host ones after them. `trace` is its file's
-    name, `trace_digest` what was read.
+    name, `trace_digest` what was read. A node has `gpus_per_node` GPUs, which are only counted: its rates,
+    sizes and device are those of all of them together. `conditions`: see `RunSpec`.
     """
 
     models: tuple[str, ...] = ("smollm2-135m",)
@@ -37,6 +49,7 @@ class TraceSpec:
     max_slots: int = 8
     max_length: int = 512
     max_step_tokens: int = 64
+    in_flight: int | None = None
     gpu_gb: float | None = None
     host_gb: float | None = None
     ssd_gb: float | None = None
@@ -51,12 +64,15 @@ class TraceSpec:
     timeout_s: float = 3600.0
     clock: str = "real"
     label: str = "trace"
+    gpus_per_node: int = 1
+    conditions: Conditions = field(default_factory=Conditions)
 
     def __post_init__(self) -> None:
         check_clock(self.clock, self.dtype, self.device, self.link_gbps)
         for name in COUNTS:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        check_in_flight(self.in_flight, self.max_slots)
         for name in RATES:
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give 0 (no limit) or more")
@@ -64,6 +80,7 @@ class TraceSpec:
             size = getattr(self, name)
             if size is not None and not 0 <= size < math.inf:
                 raise ConfigError(f"{name} is {size}; give gigabytes, 0 or more")
+        check_stragglers(self.conditions, self.num_nodes)
         self._check_initial()
 
     def _check_initial(self) -> None:

@@ -30,12 +30,13 @@ def draw(
     by: str = "run",
     bin_s: float | None = None,
     end_s: float | None = None,
+    gpus_per_node: int = 1,
 ) -> Figure:
     """Draw the request rate in bins of `bin_s` seconds (None: chosen), and the nodes of each run or model.
 
     allocations: one row per interval with `run` or `model` (whichever `by` is), `from_s`, `until_s` (NaN:
     up to `end_s`, by default the last time known); requests: `run`, `arrival_s`, of which the first run's
-    are drawn: all runs have the same.
+    are drawn: all runs have the same. GPU time counts `gpus_per_node`.
     """
     style.need(allocations, "allocations", f"{by} from_s until_s")
     style.need(requests, "requests", "run arrival_s")
@@ -51,12 +52,14 @@ def draw(
     counts, _ = np.histogram(arrivals, edges)
     rate.stairs(counts / np.diff(edges), edges, fill=True, color="0.6", gid="rate")
     rate.set(ylabel="requests/s")
-    _draw_nodes(nodes, allocations, by, end_s)
+    _draw_nodes(nodes, allocations, by, end_s, gpus_per_node)
     nodes.set(xlim=(0, end_s), ylabel="nodes assigned", xlabel="time since the run started (s)")
     return sheet
 
 
-def _draw_nodes(panel: Axes, allocations: DataFrame, by: str, end_s: float) -> None:
+def _draw_nodes(
+    panel: Axes, allocations: DataFrame, by: str, end_s: float, gpus_per_node: int
+) -> None:
     names = style.labels(allocations, by)
     if by == "model":
         names.sort()
@@ -64,7 +67,7 @@ def _draw_nodes(panel: Axes, allocations: DataFrame, by: str, end_s: float) -> N
     for name in names:
         mine = allocations[allocations[by] == name].fillna({"until_s": end_s})
         mine = mine.assign(until_s=mine["until_s"].clip(upper=end_s))
-        gpu_s = (mine["until_s"] - mine["from_s"]).sum()
+        gpu_s = gpus_per_node * (mine["until_s"] - mine["from_s"]).sum()
         labels.append(f"{name or 'the model'}: {gpu_s:,.0f} GPU-s")
         steps.append(_steps(mine, end_s))
     (_areas if by == "model" else _curves)(panel, labels, steps)

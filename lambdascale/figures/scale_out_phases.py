@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from pandas import DataFrame
 
-from lambdascale.cluster.records import SCALE_PHASES
+from lambdascale.cluster.records import SCALE_PHASES, START_UP
 from lambdascale.figures import style
 
 MOST = 20  # scale-outs of a run that are drawn: the longest ones
@@ -43,7 +43,7 @@ def draw(
     heights = [0.4 + 0.34 * len(numbers) + legend for numbers in chosen.values()]
     sheet, axes = style.panels("Where the time of a scale-out goes", heights, provenance)
     longest = scale_outs.groupby(["run", "scale_out"])["seconds"].sum().max()
-    colors = dict(zip(SCALE_PHASES, sns.color_palette("colorblind"), strict=True))
+    colors = _colors()
     for panel, (run, numbers) in zip(axes, chosen.items(), strict=True):
         named = {n: _name(parts[run], starts, run, n) for n in numbers}
         _bars(panel, parts[run], named, colors, longest)
@@ -57,6 +57,16 @@ def draw(
     sheet.legend(handles=handles, loc="outside lower left", ncols=5, frameon=False,
                  title="time until it was …", alignment="left")  # fmt: skip
     return sheet
+
+
+def _colors() -> dict[str, tuple[float, float, float]]:
+    """One colour per phase; those of the start-up are shades of one."""
+    others = [phase for phase in SCALE_PHASES if phase not in START_UP]
+    shades = sns.light_palette("0.2", len(START_UP) + 1)[1:]
+    return {
+        **dict(zip(START_UP, shades, strict=True)),
+        **dict(zip(others, sns.color_palette("colorblind"), strict=True)),
+    }
 
 
 def _longest(scale_outs: DataFrame, most: int) -> list[int]:

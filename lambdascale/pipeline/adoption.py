@@ -51,10 +51,11 @@ def moves(
     unfinished: Sequence[Unfinished],
     stages: Sequence[Stage],
     complete: Sequence[int],
+    room: int,
     weigh: Weigh | None,
     forced: Method | None = None,
 ) -> tuple[Move, ...]:
-    """Decide for every unfinished request; `complete` members share the adopted ones evenly.
+    """Decide for every unfinished request; `complete` members share the adopted ones, up to `room` each.
 
     Without `weigh`, or with `forced` recomputing, all are queued again; so is what has no KV entries.
     """
@@ -67,7 +68,7 @@ def moves(
         pieces = tuple(s for s in stages if s.node != node and _has_layers(s, stages))
         decision = weigh(u.length, pieces) if weigh and u.length and pieces else None
         wanted = forced or (decision.method if decision else Method.RECOMPUTE)
-        if u.length == 0 or wanted is Method.RECOMPUTE:
+        if u.length == 0 or wanted is Method.RECOMPUTE or adopted[node] >= room:
             decided.append(Move(u, None, (), decision))
         else:
             adopted[node] += 1

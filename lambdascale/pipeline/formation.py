@@ -3,6 +3,8 @@
 The controller and `timeline` both drive a `Formation`: tell it what arrived and which pipelines have
 dissolved, then carry out what `decide` returns. A complete member leaves for local execution: its pipeline
 dissolves, and the members it leaves behind are free again. A node is in at most one pipeline.
+
+The authors' system switches a whole group at once instead, when the last member is complete (paper.md c.8).
 """
 
 import itertools
@@ -27,7 +29,8 @@ class Formation:
     """Holdings of every node, and who serves in which pipeline.
 
     `groups` are the destinations of each sub-group; `whole` nodes hold everything from the start. Without
-    `execute` no execution pipeline is formed, only replicas. `ids` numbers what is formed.
+    `execute` no execution pipeline is formed, only replicas. With `together` no member becomes a replica
+    before all are complete. `ids` numbers what is formed.
     """
 
     def __init__(
@@ -38,11 +41,13 @@ class Formation:
         costs: Sequence[float],
         execute: bool = True,
         ids: Iterator[int] | None = None,
+        together: bool = False,
     ) -> None:
         self._groups = [tuple(group) for group in groups]
         self._blocks = blocks
         self._costs = costs
         self._execute = execute
+        self._together = together
         destinations = sorted(itertools.chain.from_iterable(self._groups))
         self._held = {node: set(range(blocks.num_blocks)) for node in whole}
         self._held |= {node: set() for node in destinations}
@@ -98,15 +103,20 @@ class Formation:
         """Does `node` hold every block?"""
         return len(self._held[node]) == self._blocks.num_blocks
 
+    def _switches(self, node: int) -> bool:
+        """Is it time for `node` to serve by itself?"""
+        waits = self._together and node in self._destinations and not self.complete
+        return self.whole(node) and not waits
+
     def _leaving(self) -> tuple[int, ...]:
         """The pipelines that have a complete member, which now leaves for local execution."""
-        have = {pipeline for node, pipeline in self._busy.items() if self.whole(node)}
+        have = {pipeline for node, pipeline in self._busy.items() if self._switches(node)}
         return tuple(sorted(have - self._dissolving))
 
     def _new_replicas(self) -> tuple[ExecutionPipeline, ...]:
         """The complete nodes that are in no pipeline, each a pipeline of one stage."""
         settled = self._busy.keys() | self._replicas
-        ready = [node for node in self._held if node not in settled and self.whole(node)]
+        ready = [node for node in self._held if node not in settled and self._switches(node)]
         self._replicas.update(ready)
         return tuple(self._named((Stage(node, 0, self._blocks.num_parts),)) for node in ready)
 

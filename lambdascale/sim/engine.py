@@ -96,8 +96,7 @@ class SymbolicEngine:
             chain = self._attached()
             chain.check(step)
             rows = chain.forward(step)
-            seconds = self._device.forward_s(chain.layout, step.first, step.stop, step.num_tokens)
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(self._forward_s(step, step.num_attended))
             self._steps += 1
         return rows
 
@@ -125,16 +124,25 @@ class SymbolicEngine:
 
     def _ends(self, chain: HashChain, step: Step, num_steps: int) -> list[float]:
         """When each of so many steps is over, if they begin now."""
-        layout, device, end = chain.layout, self._device, now()
-        ends = []
-        for _ in range(num_steps):
-            end += device.forward_s(layout, step.first, step.stop, step.num_tokens)
-            end += device.sample_s(layout, step.num_tokens)
+        end, ends, count, attended = now(), [], len(step.chunks), step.num_attended
+        forward_s = self._forward_s(step, attended)
+        sample_s = self._device.sample_s(chain.layout, count)
+        for i in range(num_steps):
+            if self._device.reads_kv:
+                forward_s = self._forward_s(step, attended + i * count)
+            end += forward_s
+            end += sample_s
             ends.append(end)
         return ends
 
     async def close(self) -> None:
         self._model = self._chain = None
+
+    def _forward_s(self, step: Step, num_attended: int) -> float:
+        """Seconds of a step that attends to so many positions."""
+        model, parts = self._prepared(), (step.first, step.stop)
+        kv_nbytes = model.kv.nbytes_of(*parts, num_attended)
+        return self._device.forward_s(model.layout, *parts, step.num_tokens, kv_nbytes)
 
     def _prepared(self) -> Prepared:
         if self._model is None:

@@ -5,17 +5,20 @@ memory of a killed process, reaches nobody.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lambdascale.cluster.agent import Agent, Leaves
 from lambdascale.cluster.tags import INBOX, KV, OUTBOX
 from lambdascale.errors import ConfigError, LambdaScaleError
 from lambdascale.fleet.base import AgentSpec
+from lambdascale.sim.conditions import Conditions
 from lambdascale.sim.control import SimControl
 from lambdascale.sim.engine import SymbolicEngine
+from lambdascale.sim.jitter import Jitter
 from lambdascale.sim.kv_names import KvContents
 from lambdascale.sim.network import SimNetwork
+from lambdascale.sim.pcie import Pcie
 from lambdascale.sim.storage import SimStorage
 from lambdascale.sim.transport import SimTransport
 
@@ -25,11 +28,13 @@ class SimHost:
     """What simulated nodes have besides their rates and device.
 
     Regions above `sized_above` bytes without memory (None: all have memory; KV caches never have);
-    activation rows as wide as the real model's if `wide_rows`.
+    activation rows as wide as the real model's if `wide_rows`; stragglers, jitter and a shared PCIe link
+    if `conditions` have them.
     """
 
     sized_above: int | None = None
     wide_rows: bool = False
+    conditions: Conditions = field(default_factory=Conditions)
 
 
 class SimFleet:
@@ -99,8 +104,22 @@ class SimFleet:
     async def _agent(self, spec: AgentSpec) -> None:
         if spec.floor is None:
             raise ConfigError(f"agent {spec.node} has no device model; a simulated one needs it")
-        host = self._host
+        slowdown, wide_rows = self._host.conditions.slowdown(spec.node), self._host.wide_rows
+        device = spec.floor.slowed(slowdown)
         channel = await self._control.connect(spec.controller, spec.node)
+
+        def make_engine() -> SymbolicEngine:
+            return SymbolicEngine(device, wide_rows, self._contents)
+
+        transport, storage = self._links(_slowed(spec, slowdown))
+        leaves = Leaves(channel, transport, make_engine, storage, Path(f"ssd-of-{spec.node}"))
+        self.agents[spec.node] = Agent(spec.node, leaves)
+        await self.agents[spec.node].run()
+
+    def _links(self, spec: AgentSpec) -> tuple[SimTransport, SimStorage]:
+        """What moves the bytes of one node."""
+        host, conditions = self._host, self._host.conditions
+        pcie = Pcie(spec.pcie_rate) if conditions.pcie_shared else None
         transport = SimTransport(
             self._network,
             spec.node,
@@ -108,12 +127,17 @@ class SimFleet:
             host.sized_above,
             backed=(INBOX, OUTBOX),
             sized=(KV,),
+            pcie=pcie,
         )
-        device, storage = spec.floor, SimStorage(spec.ssd_rate, spec.pcie_rate)
+        jitter = Jitter(conditions.jitter, conditions.seed, spec.node)
+        return transport, SimStorage(spec.ssd_rate, spec.pcie_rate, pcie, jitter)
 
-        def make_engine() -> SymbolicEngine:
-            return SymbolicEngine(device, host.wide_rows, self._contents)
 
-        leaves = Leaves(channel, transport, make_engine, storage, Path(f"ssd-of-{spec.node}"))
-        self.agents[spec.node] = Agent(spec.node, leaves)
-        await self.agents[spec.node].run()
+def _slowed(spec: AgentSpec, factor: float) -> AgentSpec:
+    """The same node with all rates `factor` times lower."""
+    return replace(
+        spec,
+        rate=spec.rate / factor,
+        ssd_rate=spec.ssd_rate / factor,
+        pcie_rate=spec.pcie_rate / factor,
+    )

@@ -8,7 +8,8 @@ import json
 from pathlib import Path
 
 from lambdascale.model.blocks import BlockMap
-from lambdascale.model.nominal import nominal_config, nominal_shape
+from lambdascale.model.catalogue import load_packed
+from lambdascale.model.nominal import is_nominal, nominal_config, nominal_shape
 from lambdascale.model.packed import PackedModel
 from lambdascale.model.shape import ModelShape
 from lambdascale.sim.content import put_image
@@ -18,6 +19,11 @@ from lambdascale.sim.regions import new_region
 def nominal_model(model: str, dtype: str = "float16") -> PackedModel:
     """Return a model of the paper's evaluation, or a copy; ModelError for an unknown name."""
     return _unpacked(model, nominal_shape(model), json.dumps(dict(nominal_config(model))), dtype)
+
+
+def simulated_model(model: str, dtype: str) -> PackedModel:
+    """Return a model of the paper, which has no weights, or one that is really there."""
+    return nominal_model(model, dtype) if is_nominal(model) else load_packed(model, dtype)
 
 
 def symbolic_model(

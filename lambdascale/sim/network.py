@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lambdascale.errors import ConfigError
+from lambdascale.sim.jitter import Jitter
 from lambdascale.transport.base import Lane
 from lambdascale.transport.pacing import Port
 
@@ -38,7 +39,8 @@ class SimNetwork:
     """Connects the simulated transports made on it; also the handle by which tests do harm.
 
     The `nodes_per_host` consecutive nodes of a host share its NIC, whose rate is that of the first; among
-    themselves they write at `local_rate` bytes/s, each with a port of its own.
+    themselves they write at `local_rate` bytes/s, each with a port of its own. A link takes `connect_s`
+    and two latencies to open. The times of writes vary by `jitter` (see there), as `seed` has it.
     """
 
     def __init__(
@@ -47,15 +49,25 @@ class SimNetwork:
         occupancy_s: float = 0.0,
         nodes_per_host: int = 1,
         local_rate: float = math.inf,
+        connect_s: float = 0.0,
+        jitter: float = 0.0,
+        seed: int = 0,
     ) -> None:
         if nodes_per_host < 1:
             raise ConfigError(f"nodes_per_host is {nodes_per_host}; it must be at least 1")
-        if latency_s < 0 or occupancy_s < 0:
-            raise ConfigError(
-                f"latency_s is {latency_s}, occupancy_s is {occupancy_s}; both must be at least 0"
-            )
+        for name, value in (
+            ("latency", latency_s),
+            ("occupancy", occupancy_s),
+            ("connect", connect_s),
+        ):
+            if value < 0:
+                raise ConfigError(f"{name}_s is {value}; it must be at least 0")
         self.latency_s = latency_s
         self.occupancy_s = occupancy_s
+        self.connect_s = connect_s
+        self._jitter = jitter
+        self._seed = seed
+        self._jitters: dict[tuple[int, int, Lane], Jitter] = {}
         self._nodes_per_host = nodes_per_host
         self._local_rate = local_rate
         self._shared: dict[int, Nic] = {}
@@ -72,6 +84,11 @@ class SimNetwork:
         if self._nodes_per_host == 1:
             return Nic(rate, self.occupancy_s)
         return self._shared.setdefault(self.host_of(node), Nic(rate, self.occupancy_s))
+
+    def jitter(self, src: int, dst: int, lane: Lane) -> Jitter:
+        """Return what the times of writes from `src` to `dst` vary by; a new link goes on where one ended."""
+        new = Jitter(self._jitter, self._seed, src, dst, lane)
+        return self._jitters.setdefault((src, dst, lane), new)
 
     def local_port(self) -> "Nic":
         """Return a node's port to the other nodes of its host."""
@@ -135,16 +152,16 @@ class Nic:
         self._egress = _successor(self._egress, rate)
         self._ingress = _successor(self._ingress, rate)
 
-    def leave(self, nbytes: int, lane: Lane) -> float:
-        """Reserve egress from now; return when the bytes have left."""
-        return self._egress.leave(_now(), self._size(nbytes), lane)
+    def leave(self, nbytes: int, lane: Lane, factor: float = 1.0) -> float:
+        """Reserve egress from now, for `factor` times as long; return when the bytes have left."""
+        return self._egress.leave(_now(), self._size(nbytes, factor), lane)
 
-    def arrive(self, nbytes: int, lane: Lane) -> float:
+    def arrive(self, nbytes: int, lane: Lane, factor: float = 1.0) -> float:
         """Reserve ingress for bytes that are here now; return when they may be seen."""
-        return self._ingress.arrive(_now(), self._size(nbytes), lane)
+        return self._ingress.arrive(_now(), self._size(nbytes, factor), lane)
 
-    def _size(self, nbytes: int) -> int:
-        return nbytes + round(self._overhead)
+    def _size(self, nbytes: int, factor: float) -> int:
+        return round((nbytes + round(self._overhead)) * factor)
 
 
 def _successor(port: Port, rate: float) -> Port:

@@ -9,8 +9,10 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from lambdascale.clock import now
 from lambdascale.errors import AuthError, ConfigError, PeerGoneError
-from lambdascale.sim.network import Delivery, Nic, SimNetwork
+from lambdascale.sim.network import Delivery, SimNetwork
+from lambdascale.sim.pcie import Pcie
 from lambdascale.sim.regions import SimRegion, check_range, copy, new_region
 from lambdascale.transport.base import Lane, Link, Notice, PeerLost, Region
 
@@ -22,6 +24,7 @@ class _Flight:
     source: Region
     offset: int
     delivery: Delivery
+    factor: float  # of its time on the ports
     done: asyncio.Future[None]
 
 
@@ -34,6 +37,7 @@ class SimLink:
         self._near = near
         self._far = far
         self._flights: dict[_Flight, None] = {}
+        self._jitter = near.network.jitter(near.node, far.node, lane)
         self._arrival = 0.0  # of the last write; a later one arrives no sooner
         self._broken: str | None = None
 
@@ -50,9 +54,9 @@ class SimLink:
             self._near.node, self.peer, self.lane, target, target_offset, nbytes, tag
         )
         loop = asyncio.get_running_loop()
-        flight = _Flight(source, offset, delivery, loop.create_future())
+        flight = _Flight(source, offset, delivery, self._jitter.factor(), loop.create_future())
         self._flights[flight] = None
-        left = self._near.port_to(self._far).leave(nbytes, self.lane)
+        left = self._near.leave(self._far, source, nbytes, self.lane, flight.factor)
         self._arrival = max(self._arrival, left + self._near.network.latency_s)
         loop.call_at(self._arrival, self._arrive, flight)
         await flight.done
@@ -76,7 +80,7 @@ class SimLink:
         if flight not in self._flights:
             return
         loop = asyncio.get_running_loop()
-        shown = self._far.port_to(self._near).arrive(flight.delivery.nbytes, self.lane)
+        shown = self._far.arrive(self._near, flight.delivery, flight.factor)
         if shown <= loop.time():
             self._show(flight)
         else:
@@ -96,7 +100,8 @@ class SimTransport:
 
     Regions of more than `sized_above` bytes hold no memory, only the names of their contents, except
     those whose keys are in `backed`; None backs all with bytes, except those in `sized`, which never
-    have memory. Ends that exchange blocks must agree.
+    have memory. Ends that exchange blocks must agree. With `pcie`, writes from and to regions on the GPU
+    cross that link, too.
     """
 
     def __init__(
@@ -108,6 +113,7 @@ class SimTransport:
         backed: Collection[int] = (),
         sized: Collection[int] = (),
         secret: bytes = b"",
+        pcie: Pcie | None = None,
     ) -> None:
         self.node = node
         self.network = network
@@ -117,6 +123,7 @@ class SimTransport:
         self._backed = frozenset(backed)
         self._sized = frozenset(sized)
         self._secret = secret
+        self._pcie = pcie
         self._regions: dict[int, SimRegion] = {}
         self._outgoing: dict[SimLink, None] = {}
         self._incoming: dict[SimLink, None] = {}
@@ -140,7 +147,7 @@ class SimTransport:
 
     async def connect(self, peer: int, address: str, lane: Lane) -> Link:
         self._check_open()
-        await asyncio.sleep(2 * self.network.latency_s)
+        await asyncio.sleep(2 * self.network.latency_s + self.network.connect_s)
         self._check_open()
         far = self.network.find(address)
         if far is None or far.node != peer:
@@ -179,10 +186,30 @@ class SimTransport:
         if not dead:
             self._events.put_nowait(None)
 
-    def port_to(self, peer: "SimTransport") -> Nic:
-        """Return what bytes to or from `peer` go through: the NIC, or the host's own links."""
-        same = self.network.host_of(self.node) == self.network.host_of(peer.node)
-        return self._local if same else self.nic
+    def leave(
+        self, peer: "SimTransport", source: Region, nbytes: int, lane: Lane, factor: float
+    ) -> float:
+        """Reserve the way out of bytes for `peer`, from now; return when they have left."""
+        if self._beside(peer):
+            return self._local.leave(nbytes, lane, factor)
+        left = self.nic.leave(nbytes, lane, factor)
+        return (
+            left if self._pcie is None else max(left, self._pcie.leave(now(), source, nbytes, lane))
+        )
+
+    def arrive(self, peer: "SimTransport", delivery: Delivery, factor: float) -> float:
+        """Reserve the way in of bytes from `peer` that are here now; return when they may be seen."""
+        nbytes, lane = delivery.nbytes, delivery.lane
+        if self._beside(peer):
+            return self._local.arrive(nbytes, lane, factor)
+        shown = self.nic.arrive(nbytes, lane, factor)
+        if self._pcie is None:
+            return shown
+        return max(shown, self._pcie.arrive(now(), delivery.region, nbytes, lane))
+
+    def _beside(self, peer: "SimTransport") -> bool:
+        """Are both nodes of one host, whose own links they use?"""
+        return self.network.host_of(self.node) == self.network.host_of(peer.node)
 
     def region(self, key: int) -> SimRegion:
         """Return the region registered under `key`; raises ConfigError if there is none."""

@@ -7,7 +7,7 @@ full duplex).
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
@@ -27,19 +27,19 @@ class Rates:
         self._waiting: dict[asyncio.Future[None], None] = {}
         self._closed = False
 
-    def load(self, nbytes: int) -> AbstractAsyncContextManager[None]:
-        """Run the body; leave no sooner than the SSD can have read `nbytes`."""
-        return self._reserved(self._loads, nbytes)
+    def load(self, nbytes: int, *also: Port) -> AbstractAsyncContextManager[None]:
+        """Run the body; leave no sooner than the SSD can have read `nbytes`, and `also` carried them."""
+        return self._reserved((self._loads, *also), nbytes)
 
-    def store(self, nbytes: int) -> AbstractAsyncContextManager[None]:
-        """Run the body; leave no sooner than the SSD can have written `nbytes`."""
-        return self._reserved(self._stores, nbytes)
+    def store(self, nbytes: int, *also: Port) -> AbstractAsyncContextManager[None]:
+        """Run the body; leave no sooner than the SSD can have written `nbytes`, and `also` carried them."""
+        return self._reserved((self._stores, *also), nbytes)
 
     def copy(
-        self, source: Region, target: Region, nbytes: int
+        self, source: Region, target: Region, nbytes: int, *also: Port
     ) -> AbstractAsyncContextManager[None]:
         """Run the body; leave no sooner than `nbytes` can have gone from `source` to `target`."""
-        return self._reserved(self._copies[source.key, target.key], nbytes)
+        return self._reserved((self._copies[source.key, target.key], *also), nbytes)
 
     def require_open(self) -> None:
         """Raise ModelError once the storage is closed."""
@@ -54,9 +54,9 @@ class Rates:
                 done.set_exception(_closed())
 
     @asynccontextmanager
-    async def _reserved(self, port: Port, nbytes: int) -> AsyncIterator[None]:
+    async def _reserved(self, ports: Sequence[Port], nbytes: int) -> AsyncIterator[None]:
         self.require_open()
-        due = port.leave(now(), nbytes, Lane.BULK)
+        due = max(port.leave(now(), nbytes, Lane.BULK) for port in ports)
         yield
         self.require_open()
         await self._wait_until(due)

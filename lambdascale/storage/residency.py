@@ -164,7 +164,7 @@ class Residency:
         copy = self._nodes[node][Tier(tier)].find(model) if node in self._nodes else None
         if copy is None or not copy.idle:
             return None
-        end = copy.used_s + self._keep_alive.of(copy.tier)
+        end = copy.used_s + self._keep_alive.of(copy.node, copy.tier)
         return end if end < math.inf else None
 
 

@@ -42,11 +42,13 @@ class Capacity:
 class KeepAlive:
     """Seconds that an unused copy stays; `math.inf` keeps it until something else needs the room.
 
-    The default of `host_s` is the paper's (d.3). Copies on an SSD stay.
+    The default of `host_s` is the paper's (d.3). Copies on an SSD stay, and those in host memory of the
+    first `pinned_hosts` nodes.
     """
 
     gpu_s: float
     host_s: float = 15.0
+    pinned_hosts: int = 0
 
     def __post_init__(self) -> None:
         for name in ("gpu_s", "host_s"):
@@ -55,6 +57,7 @@ class KeepAlive:
                     f"{name} is {getattr(self, name)}; a keep-alive is 0 seconds or more, or inf"
                 )
 
-    def of(self, tier: Tier) -> float:
-        """Return the seconds of one tier."""
-        return (self.gpu_s, self.host_s, math.inf)[tier]
+    def of(self, node: int, tier: Tier) -> float:
+        """Return the seconds of one tier of a node."""
+        pinned = node < self.pinned_hosts
+        return (self.gpu_s, math.inf if pinned else self.host_s, math.inf)[tier]

@@ -1,0 +1,60 @@
+"""A system as experiments use it: its specification, its policy, its block count, and what it stands for."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from lambdascale.config import SystemSpec
+from lambdascale.experiments.simulated import LATENCY_S, simulated_model
+from lambdascale.experiments.spec import RunSpec
+from lambdascale.experiments.trace_spec import TraceSpec
+from lambdascale.model.packed import PackedModel
+from lambdascale.multicast.choose import choose
+from lambdascale.multicast.costs import LinkCost
+from lambdascale.policy import ScalingPolicy
+
+Blocks = int | Literal["layers", "chosen"]
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A system, the policy it is used with, and where its definition comes from.
+
+    `blocks` of a model: a number, one per layer, or as many as `choose` predicts to be fastest.
+    """
+
+    spec: SystemSpec
+    policy: ScalingPolicy
+    blocks: Blocks
+    about: str
+    source: str
+
+    def scale_out(self, spec: RunSpec, cost: LinkCost | None = None) -> RunSpec:
+        """Return the scale-out `spec` under this system; `cost` is that of its links, if known."""
+        scale, rate = spec.scale, spec.rate
+        cost = cost or LinkCost(0.0, LATENCY_S, rate)
+        packed = simulated_model(spec.model, spec.dtype)
+        blocks = self.num_blocks(packed, scale.num_nodes, scale.num_sources, cost)
+        scale = replace(scale, num_blocks=blocks)
+        return replace(spec, system=self.spec, scale=scale, label=self.spec.name)
+
+    def trace(self, spec: TraceSpec, cost: LinkCost | None = None) -> TraceSpec:
+        """Return the trace run `spec` under this system and its policy; as `scale_out`."""
+        cost = cost or LinkCost(0.0, LATENCY_S, spec.rate("link_gbps"))
+        packed = simulated_model(spec.models[0], spec.dtype)
+        blocks = self.num_blocks(packed, spec.num_nodes, 1, cost)
+        policy = replace(self.policy, per_instance=spec.policy.per_instance)
+        return replace(
+            spec, system=self.spec, policy=policy, num_blocks=blocks, label=self.spec.name
+        )
+
+    def num_blocks(
+        self, packed: PackedModel, num_nodes: int, num_sources: int, cost: LinkCost
+    ) -> int:
+        """Return into how many blocks this system cuts a model to bring it to `num_nodes` nodes."""
+        if isinstance(self.blocks, int):
+            return self.blocks
+        if self.blocks == "layers":
+            return packed.shape.num_layers
+        algorithm, window = self.spec.algorithm, self.spec.window
+        nbytes = packed.layout.nbytes
+        return choose(num_nodes, num_sources, nbytes, cost, [algorithm], window=window).num_blocks
