@@ -4,13 +4,17 @@
 #   PYTHON=python3.12   the Python that makes .venv
 #   TORCH=system        use the torch that PYTHON already has, instead of installing one
 #   TORCH=2.9.1         install that version of torch instead of the pinned one
-# The choice of torch is remembered in .venv until `make clean`.
+# The choice of torch is remembered in .venv until `make clean`. Of `make reproduce` and `make figures`:
+#   PROFILE=quick       the notebooks at their defaults; PROFILE=paper the figures alone; both by default
+#   FROM=results/runs   draw from what was run here instead of what is committed
 
 PYTHON ?= python3
 TORCH ?= $(shell cat .venv/torch 2>/dev/null || echo pinned)
 
 VENV_PYTHON := .venv/bin/python
 MODEL := smollm2-135m
+PROFILE ?= quick paper
+FROM ?= reference
 CREATED = .venv/.created-$(TORCH)
 INSTALLED = .venv/.installed-$(TORCH)
 FETCHED = .venv/.fetched-$(MODEL)
@@ -18,7 +22,7 @@ PIP_INSTALL = $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check -c .
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup check format test kick-the-tires reproduce bench lab clean
+.PHONY: help setup check format test kick-the-tires reproduce figures reference readme bench lab clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -40,7 +44,18 @@ test: setup ## Run every test, notebooks included (about fifteen minutes)
 kick-the-tires: setup ## Run the notebooks at their quick defaults and print expected against obtained
 	$(VENV_PYTHON) -m lambdascale.experiments.reproduce --profile quick
 
-reproduce: kick-the-tires ## Run all that this machine can (for now the quick profile)
+reproduce: setup ## Kick the tires, then every figure at the paper's scale; ends with the claims (resumable)
+	$(VENV_PYTHON) -m lambdascale.experiments.reproduce $(PROFILE:%=--profile %)
+
+figures: $(INSTALLED) ## Draw every figure again from committed results (FROM=reference) or a folder of results
+	$(VENV_PYTHON) -m lambdascale.experiments.redraw $(if $(filter reference,$(FROM)),,--source $(FROM))
+
+reference: $(INSTALLED) ## Commit the small results of a completed `make reproduce` to results/reference
+	$(VENV_PYTHON) -m lambdascale.experiments.reference --profile paper
+	$(VENV_PYTHON) -m lambdascale.experiments.readme
+
+readme: $(INSTALLED) ## Write the tables of README.md and artifact/profiles from claims, results and jobs
+	$(VENV_PYTHON) -m lambdascale.experiments.readme
 
 bench: setup ## Measure multicast, storage and batching as ratios against memcpy and transformers
 	$(VENV_PYTHON) -m lambdascale.experiments.bench

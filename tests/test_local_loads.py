@@ -1,15 +1,16 @@
 """Shifted loads cover a model in 1/N of the time, and the tables and claims say so."""
 
-from pathlib import Path
-
 import pandas as pd
 import pytest
 
-from lambdascale.experiments import claims, local_loads
+from lambdascale.claims.book import book
+from lambdascale.claims.verdict import judge
+from lambdascale.experiments import local_loads
 from lambdascale.experiments.cached import replay_each
 from lambdascale.experiments.results import RunResult
 
 NODES = (2, 4)
+CLAIMS = {claim.id: claim for claim in book().claims}
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +27,9 @@ def test_n_nodes_cover_the_model_in_an_nth_of_the_time(table: pd.DataFrame):
     assert list(table["nodes"]) == [*NODES, *NODES], "at either rate"
     ratios = table["covered_ratio"] * table["nodes"]
     assert list(ratios) == pytest.approx([1.0] * 4, rel=0.01)
-    (claim,) = local_loads.check_coverage(table)
-    assert claim.holds
+    (metric,) = local_loads.coverage_metrics(table)
+    assert (metric.name, len(metric.values)) == ("cache.simulated.covered_over_share", 4)
+    assert judge(CLAIMS["cache-coverage"], [metric]).verdict == "reproduced"
 
 
 def test_all_nodes_start_warm_and_load_every_block_themselves(result: RunResult):
@@ -43,22 +45,17 @@ def test_the_first_token_comes_between_coverage_and_a_whole_copy(table: pd.DataF
 
 
 def test_the_authors_times_come_out(table: pd.DataFrame):
-    (claim,) = local_loads.check_authors(table)
-    assert claim.holds
-    assert "measured by the authors" in claim.name
+    found = local_loads.authors_metrics(table)
+    assert judge(CLAIMS["cache-authors"], found).verdict == "consistent (calibrated)"
 
 
-def test_both_clocks_are_compared_and_tokens_checked(
-    result: RunResult, table: pd.DataFrame, tmp_path: Path
-):
+def test_both_clocks_are_compared_and_tokens_checked(result: RunResult, table: pd.DataFrame):
     real = table.head(1).assign(covered_shifted_s=table["covered_shifted_s"] * 1.2)
-    slow, *first = local_loads.check_clocks(real, table.head(1))
-    assert not slow.holds
-    claims.save([slow, *first, *local_loads.check_coverage(table)], tmp_path)
-    assert claims.load(tmp_path)[0] == slow
-    assert [claim.expected for claim in first] == ["reported", "reported"]
+    slow, *first = local_loads.clock_metrics(real, table.head(1))
+    assert slow.values == (1.2, 1.0)
+    assert judge(CLAIMS["clocks-coverage"], [slow]).verdict == "partly"
+    assert {metric.name for metric in first} == {"cache.simulated.first_token_ratio"}
     one = result.only(result.specs[0].label)
-    good = local_loads.check_tokens(one, one.outputs())
-    bad = local_loads.check_tokens(one, {**one.outputs(), 0: (1,)})
-    assert not claims.wrong(good)
-    assert claims.wrong(bad) == bad
+    claim = CLAIMS["tokens-local-cache"]
+    assert not judge(claim, local_loads.token_metrics(one, one.outputs())).is_wrong
+    assert judge(claim, local_loads.token_metrics(one, {**one.outputs(), 0: (1,)})).is_wrong

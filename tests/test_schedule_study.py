@@ -7,7 +7,6 @@ from itertools import product
 import pytest
 
 from lambdascale.errors import ConfigError, ScheduleError
-from lambdascale.experiments import claims
 from lambdascale.experiments import scenario as module
 from lambdascale.experiments import schedule_study as study
 from lambdascale.experiments.scenario import Scenario, foretell
@@ -85,15 +84,17 @@ def test_no_schedule_is_shorter_than_the_bound_and_circulant_meets_it() -> None:
     for k in (1, 2, 3):
         frame = study.lengths(range(k + 1, 18), k, [b for b in (1, 2, 3, 5, 8, 17) if b >= k])
         assert (frame["ticks"] >= frame["bound"]).all()
-        assert all(claim.holds for claim in study.check_lengths("", frame))
+        shortest, met, _ = study.length_metrics("grid", frame)
+        assert shortest.values[0] >= 1
+        assert set(met.values) == {1.0}
         circulant = frame[frame["algorithm"] == "circulant"]
         assert (circulant["ticks"] == circulant["bound"]).all()
 
 
-def test_claims_of_the_study_can_be_kept(tmp_path) -> None:
-    found = study.check_lengths("over nodes", study.over_nodes(6, 1, 4))
-    claims.save(found, tmp_path)
-    assert claims.load(tmp_path) == found
+def test_kway_is_as_long_and_covers_as_early_as_the_paper_says() -> None:
+    for frame in (study.over_nodes(17, 1, 16), study.over_blocks(12, 1, 32)):
+        assert set(study.length_metrics("grid", frame)[2].values) == {0.0}
+    assert set(study.coverage_metric(16, 12).values) <= {0.0, 1.0}
 
 
 def test_a_slow_node_drags_the_others_unless_the_plan_is_weighted() -> None:
@@ -115,7 +116,7 @@ def test_tables_name_members_and_the_dead() -> None:
     head, row = study.completions([killed]).splitlines()
     assert head.split() == ["block", "times", "node", "2", "node", "3"]
     assert row.split()[:2] == ["kway", "dead"]
-    assert study.repair_claim(killed).holds
+    assert study.repair_metric(killed).values[0] <= 1
 
 
 def test_blocks_of_the_study_are_powers_of_two_and_enough_for_the_sources() -> None:

@@ -13,56 +13,50 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from transformers.utils.logging import disable_progress_bar
 
+from lambdascale.claims.book import book
+from lambdascale.claims.metric import Metric, metric, word
+from lambdascale.claims.table import reported
 from lambdascale.experiments import bench_engine, bench_multicast, bench_storage, op_cost
 from lambdascale.experiments.bench_engine import Batching
 from lambdascale.experiments.bench_multicast import Timing
 from lambdascale.experiments.bench_storage import Moving
-from lambdascale.experiments.claims import Claim, at_least, at_most, reported, table
 from lambdascale.experiments.op_cost import OpCost
 from lambdascale.model.catalogue import load_packed
 from lambdascale.transport.registry import TRANSPORTS
 
 MODEL = "smollm2-135m"
-SHM, VERIFIED_SHM, TCP, SOCKETS = 1.2, 2.0, 4.0, 1.1
-LOAD, COPY = 1.2, 1.2
-BACKLOG = {"bfloat16": 1.5, "float32": 1.1}
+DTYPES = ("bfloat16", "float32")
 
 
-def multicast_claims(timings: Mapping[str, Timing]) -> list[Claim]:
+def multicast_metrics(timings: Mapping[str, Timing]) -> list[Metric]:
     """Return medians in units of three copies, and tcp in units of plain sockets."""
-    limits = {"shm": SHM, "shm verified": VERIFIED_SHM, "tcp": TCP}
     found = [
-        at_most(
-            f"multicast 1 → 3 over {name} ÷ 3 copies", timings[name].median_ratio, limit, "measured"
-        )
-        for name, limit in limits.items()
+        metric(f"bench.multicast.{word(name)}_over_copies", timings[name].median_ratio, "measured")
+        for name in ("shm", "shm verified", "tcp")
     ]
     sockets = timings["tcp"].median_s / timings["sockets"].median_s
-    return [
-        *found,
-        at_most("multicast 1 → 3 over tcp ÷ plain sockets", sockets, SOCKETS, "measured"),
-    ]
+    return [*found, metric("bench.multicast.tcp_over_sockets", sockets, "measured")]
 
 
-def operation_claim(cost: OpCost) -> Claim:
+def operation_metric(cost: OpCost) -> Metric:
     """Return what a write over a transport costs, as the planner counts it (`plan --occupancy-us …`)."""
     occupancy_us, latency_us = cost.link.occupancy_s * 1e6, cost.link.latency_s * 1e6
-    obtained = f"o {occupancy_us:.0f} µs, L {latency_us:.0f} µs, {cost.link.rate / 1e9:.1f} GB/s"
-    return reported(f"one write over {cost.transport}", obtained, "measured")
+    note = f"o {occupancy_us:.0f} µs, L {latency_us:.0f} µs, {cost.link.rate / 1e9:.1f} GB/s"
+    return metric(f"bench.write.{cost.transport}.occupancy_us", occupancy_us, "measured", note)
 
 
-def storage_claims(moving: Moving) -> list[Claim]:
+def storage_metrics(moving: Moving) -> list[Metric]:
     """Return a load in units of `readinto`, and a copy between tiers in units of memcpy."""
     return [
-        at_most("load from the page cache ÷ readinto", moving.load_ratio, LOAD, "measured"),
-        at_most("copy host → GPU memory ÷ memcpy", moving.copy_ratio, COPY, "measured"),
+        metric("bench.storage.load_over_readinto", moving.load_ratio, "measured"),
+        metric("bench.storage.copy_over_memcpy", moving.copy_ratio, "measured"),
     ]
 
 
-def batching_claim(result: Batching) -> Claim:
+def batching_metric(result: Batching) -> Metric:
     """Return the tokens/s of a backlog in units of what `transformers` makes of it."""
-    name = f"tokens/s at batch {bench_engine.BATCH}, {result.dtype} ÷ transformers"
-    return at_least(name, result.backlog_ratio, BACKLOG[result.dtype], "measured")
+    name = f"bench.batching.{result.dtype}_over_transformers"
+    return metric(name, result.backlog_ratio, "measured")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -72,17 +66,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     disable_progress_bar()
     print("multicast of 512 MiB: about a minute", file=sys.stderr)
-    found = multicast_claims(bench_multicast.measure())
-    found += [operation_claim(op_cost.measure(transport)) for transport in TRANSPORTS]
+    found = multicast_metrics(bench_multicast.measure())
+    found += [operation_metric(op_cost.measure(transport)) for transport in TRANSPORTS]
     print("loads and copies: a few seconds", file=sys.stderr)
-    found += storage_claims(bench_storage.measure(load_packed(MODEL, "float32").image))
-    for dtype in BACKLOG:
+    found += storage_metrics(bench_storage.measure(load_packed(MODEL, "float32").image))
+    for dtype in DTYPES:
         print(f"batching in {dtype}: about two minutes", file=sys.stderr)
-        found.append(batching_claim(bench_engine.measure(dtype)))
+        found.append(batching_metric(bench_engine.measure(dtype)))
     if options.json:
         print(json.dumps(msgspec.to_builtins(found), indent=2, ensure_ascii=False))
     else:
-        print(table(found))
+        print(reported(found, book()))
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pandas as pd
 
+from lambdascale.claims.metric import Metric, metric, same_tokens
 from lambdascale.config import ScaleSpec, SystemSpec
 from lambdascale.engine.device import DeviceModel
 from lambdascale.errors import ConfigError
-from lambdascale.experiments import claims
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.spec import RunSpec
 
@@ -76,11 +76,11 @@ def first_token_ratios(result: RunResult) -> dict[int, float]:
     }
 
 
-def check_tokens(result: RunResult) -> list[claims.Claim]:
+def token_metrics(result: RunResult) -> list[Metric]:
     """Whether a request was served while loading or after must not show in its tokens."""
     return [
-        claims.same_tokens(
-            f"tokens, k = {on.scale.num_sources}: execute-while-load and load-then-serve",
+        same_tokens(
+            f"ewl.k{on.scale.num_sources}.same_tokens",
             result.outputs(on.label),
             result.outputs(off.label),
             result.provenance,
@@ -89,23 +89,16 @@ def check_tokens(result: RunResult) -> list[claims.Claim]:
     ]
 
 
-def check_times(real: RunResult, virtual: RunResult) -> list[claims.Claim]:
-    """The first token of a receiver: k = 2 by its limit, others as they are; and the overruns."""
+def time_metrics(real: RunResult, virtual: RunResult) -> list[Metric]:
+    """The first token of a receiver on both clocks, by k; and the steps longer than the device's."""
     found = [
-        _gain(k, ratio, result.provenance)
+        metric(f"ewl.k{k}.{result.provenance}.first_token_ratio", ratio, result.provenance)
         for result in (real, virtual)
         for k, ratio in first_token_ratios(result).items()
     ]
     overruns, steps = real.nodes["overruns"].sum(), real.nodes["steps"].sum()
-    name = "steps longer than those of the emulated device"
-    return [*found, claims.reported(name, f"{overruns} of {steps}", real.provenance)]
-
-
-def _gain(num_sources: int, ratio: float, provenance: str) -> claims.Claim:
-    name = f"receiver's first token ÷ that of load-then-serve, k = {num_sources}"
-    if num_sources == 2:
-        return claims.at_most(name, ratio, claims.FIRST_TOKEN_RATIO, provenance)
-    return claims.reported(name, f"{ratio:.2f}", provenance)
+    note = f"{overruns} of {steps} steps"
+    return [*found, metric("ewl.overruns", overruns / steps, real.provenance, note)]
 
 
 def _pairs(specs: tuple[RunSpec, ...]) -> Iterator[tuple[RunSpec, RunSpec]]:

@@ -1,11 +1,14 @@
-"""Run one notebook by papermill, with the Python that runs this.
+"""Run one notebook by papermill, with the Python that runs this; by itself, a process for one job.
 
 The kernel is stated here: what kernels a user has registered makes no difference.
 """
 
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import papermill
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
@@ -13,7 +16,8 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets import Type
 
 from lambdascale.errors import LambdaScaleError
-from lambdascale.experiments.jobs import Job, Scalar
+from lambdascale.experiments.jobs import Job, Scalar, Task
+from lambdascale.experiments.manifest import write_manifest
 
 KERNEL = "python3"
 EXECUTED = "executed.ipynb"
@@ -61,10 +65,45 @@ def execute(job: Job, notebook: Path, folder: Path) -> None:
             kernel_name=KERNEL,
             kernel_manager_class=ThisPythonKernels,
             cwd=str(folder),
-            progress_bar=True,
+            progress_bar=False,
         )
     except PapermillExecutionError as error:
         raise NotebookError(
             f"{job.notebook} stopped at cell {error.exec_count}: {error.ename}: {error.evalue}; "
             f"see {folder / EXECUTED}"
         ) from error
+
+
+def run_task(task: Task) -> None:
+    """Run a task and state it in its folder, which makes it complete; raises NotebookError."""
+    started_s = time.monotonic()
+    execute(task.job, task.notebook, task.folder)
+    stated = {
+        "notebook": task.name,
+        "profile": task.profile,
+        "parameters": dict(task.job.parameters),
+        "measured": task.job.measured,
+        "seconds": round(time.monotonic() - started_s, 1),
+    }
+    write_manifest(task.folder, stated)
+
+
+def command(task: Task) -> list[str]:
+    """Return the command line of a process that runs a task."""
+    return [sys.executable, "-m", __name__, msgspec.json.encode(task, enc_hook=str).decode()]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the task that the one argument says; return the exit code. The last line says what failed."""
+    (text,) = sys.argv[1:] if arguments is None else arguments
+    task = msgspec.json.decode(text, type=Task, dec_hook=lambda kind, value: kind(value))
+    try:
+        run_task(task)
+    except NotebookError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

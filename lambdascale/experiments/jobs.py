@@ -4,34 +4,66 @@ Pure values and decisions; `reproduce` acts on them.
 """
 
 import hashlib
+import heapq
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lambdascale.claims.book import ROOT
 from lambdascale.errors import ConfigError
 from lambdascale.experiments.manifest import code_digest, is_current
+
+NOTEBOOKS = ROOT / "notebooks"
+RUNS = ROOT / "results" / "runs"
 
 Scalar = str | int | float | bool
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One notebook; `parameters` replace its defaults, `seconds` is what it took on two cores."""
+    """One notebook; `parameters` replace its defaults, `seconds` is what it took on two cores.
+
+    What is `measured` has the machine for itself; what is simulated shares it with others.
+    """
 
     notebook: str
     seconds: int
     parameters: Mapping[str, Scalar] = field(default_factory=dict)
+    measured: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A job of a profile, the notebook it runs, and the folder of its results."""
+
+    profile: str
+    job: Job
+    notebook: Path
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.job.notebook
+
+    @property
+    def is_complete(self) -> bool:
+        """Are its results there, by this notebook and this code?"""
+        return is_current(self.folder)
 
 
 PROFILES = {
     "quick": (
-        Job("00_kick_the_tires", seconds=25),
-        Job("10_multicast_latency", seconds=35),
-        Job("11_schedules", seconds=5),
-        Job("20_execute_while_load", seconds=75),
-        Job("30_model_management", seconds=35),
-        Job("31_local_cache", seconds=65),
+        Job("00_kick_the_tires", seconds=25, measured=True),
+        Job("10_multicast_latency", seconds=35, measured=True),
+        Job("20_execute_while_load", seconds=75, measured=True),
+        Job("31_local_cache", seconds=65, measured=True),
+        Job("11_schedules", seconds=10),
+        Job("30_model_management", seconds=45),
+    ),
+    "paper": (
+        Job("11_schedules", seconds=10),
+        Job("30_model_management", seconds=45),
     ),
 }
 
@@ -41,6 +73,19 @@ def jobs_of(profile: str) -> tuple[Job, ...]:
     if profile not in PROFILES:
         raise ConfigError(f"profile {profile!r} is unknown; use one of {', '.join(PROFILES)}")
     return PROFILES[profile]
+
+
+def tasks_of(profile: str, notebooks: Path = NOTEBOOKS, out: Path = RUNS) -> list[Task]:
+    """Return the tasks of a profile; ConfigError if it is unknown, or a notebook is not there."""
+    tasks = []
+    for job in jobs_of(profile):
+        path = notebooks / f"{job.notebook}.ipynb"
+        if not path.is_file():
+            raise ConfigError(
+                f"{path} does not exist; name the folder of the notebooks: --notebooks"
+            )
+        tasks.append(Task(profile, job, path, folder_of(job, path.read_bytes(), out)))
+    return tasks
 
 
 def check_parameters(job: Job, known: Iterable[str]) -> None:
@@ -60,24 +105,43 @@ def folder_of(job: Job, notebook: bytes, root: Path) -> Path:
     return root / f"{job.notebook}-{hashlib.sha256(content).hexdigest()[:12]}"
 
 
-def to_do(jobs: Sequence[Job], folders: Mapping[str, Path]) -> list[Job]:
-    """Return the jobs whose results are not complete, in order."""
-    return [job for job in jobs if not is_current(folders[job.notebook])]
+def to_do(tasks: Sequence[Task]) -> list[Task]:
+    """Return what is not complete, each folder once: what is measured, then the longest first."""
+    missing = {task.folder: task for task in tasks if not task.is_complete}.values()
+    return sorted(missing, key=lambda task: (not task.job.measured, -task.job.seconds))
 
 
-def announcement(todo: Sequence[Job], num_jobs: int) -> str:
+def expected_s(tasks: Iterable[Task], num_workers: int) -> float:
+    """Return how long tasks take: measured ones one by one, then the others side by side."""
+    jobs = [task.job for task in tasks]
+    lanes = [0.0] * num_workers
+    for seconds in sorted((job.seconds for job in jobs if not job.measured), reverse=True):
+        heapq.heapreplace(lanes, lanes[0] + seconds)
+    return sum(job.seconds for job in jobs if job.measured) + max(lanes)
+
+
+def announcement(todo: Sequence[Task], num_tasks: int, num_workers: int) -> str:
     """Say what will be run and what it will cost, before anything is.
 
-    >>> announcement([], 3)
+    >>> announcement([], 3, 2)
     '3 of 3 notebooks are complete; nothing to run'
     """
-    done = num_jobs - len(todo)
+    done = num_tasks - len(todo)
     if not todo:
-        return f"{done} of {num_jobs} notebooks are complete; nothing to run"
-    minutes = sum(job.seconds for job in todo) / 60
-    names = ", ".join(job.notebook for job in todo)
+        return f"{done} of {num_tasks} notebooks are complete; nothing to run"
+    names = ", ".join(task.name for task in todo)
     already = f" ({done} complete already)" if done else ""
-    return f"running {names}{already}: about {minutes:.0f} minutes on two cores, no network"
+    cost = f"about {duration(expected_s(todo, num_workers))}, {num_workers} at a time"
+    return f"running {names}{already}: {cost}; measured ones alone; no network"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as they are read.
+
+    >>> duration(42.4), duration(90), duration(3599)
+    ('42 s', '2 min', '60 min')
+    """
+    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60 + 1e-9:.0f} min"
 
 
 def _source(notebook: bytes) -> bytes:

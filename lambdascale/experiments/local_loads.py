@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pandas as pd
 
+from lambdascale.claims.metric import Metric, Outputs, metric, same_tokens, word
 from lambdascale.config import SystemSpec
-from lambdascale.experiments import claims
 from lambdascale.experiments.cached import Case
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.trace_spec import TraceSpec
@@ -110,11 +110,11 @@ def _times(result: RunResult, run: str) -> dict[str, float]:
     }
 
 
-def check_tokens(result: RunResult, reference: claims.Outputs) -> list[claims.Claim]:
+def token_metrics(result: RunResult, reference: Outputs) -> list[Metric]:
     """A block that came early must not show in the tokens."""
     return [
-        claims.same_tokens(
-            f"tokens: {spec.label} and transformers",
+        same_tokens(
+            f"cache.{word(spec.label.rpartition(', ')[2])}.same_tokens",
             result.outputs(spec.label),
             reference,
             result.provenance,
@@ -123,29 +123,26 @@ def check_tokens(result: RunResult, reference: claims.Outputs) -> list[claims.Cl
     ]
 
 
-def check_coverage(table: pd.DataFrame) -> list[claims.Claim]:
-    """N nodes cover the model in 1/N of the time."""
+def coverage_metrics(table: pd.DataFrame) -> list[Metric]:
+    """Coverage in shifted orders ÷ in order, × N: 1 where N nodes cover the model in 1/N of the time."""
     (provenance,) = table["provenance"].unique()
-    ratios = (table["covered_ratio"] * table["nodes"]).tolist()
-    name = "coverage, shifted ÷ in order, against 1 ÷ nodes"
-    return [claims.close_times(name, ratios, provenance)]
+    ratios = table["covered_ratio"] * table["nodes"]
+    return [metric(f"cache.{provenance}.covered_over_share", ratios, provenance)]
 
 
-def check_authors(table: pd.DataFrame) -> list[claims.Claim]:
-    """The times that the authors measured on their development cluster."""
+def authors_metrics(table: pd.DataFrame) -> list[Metric]:
+    """Ours ÷ the times that the authors measured on their development cluster."""
     row = table[table["run"] == AUTHORS].iloc[0]
     ratios = [float(row[name]) / seconds for name, seconds in AUTHORS_S.items()]
-    name = "7B on two nodes: coverage, simulated ÷ measured by the authors"
-    return [claims.close_times(name, ratios, "simulated")]
+    return [metric("cache.covered_over_authors", ratios, "simulated")]
 
 
-def check_clocks(real: pd.DataFrame, virtual: pd.DataFrame) -> list[claims.Claim]:
+def clock_metrics(real: pd.DataFrame, virtual: pd.DataFrame) -> list[Metric]:
     """Coverage is the same on both clocks; the first token comes when the pipeline has also made a step."""
     names = ["covered_shifted_s", "covered_in_order_s"]
-    ratios = (real[names].to_numpy() / virtual[names].to_numpy()).ravel().tolist()
-    found = [claims.close_times("coverage, emulated ÷ simulated", ratios, "emulated")]
+    ratios = (real[names].to_numpy() / virtual[names].to_numpy()).ravel()
+    found = [metric("cache.covered_emulated_over_simulated", ratios, "emulated, simulated")]
     for table in (real, virtual):
-        first, provenance = table["token_ratio"].iloc[0], table["provenance"].iloc[0]
-        name = "first token, shifted ÷ in order"
-        found.append(claims.reported(name, f"{first:.2f}", provenance))
+        first, provenance = table["token_ratio"].iloc[0], str(table["provenance"].iloc[0])
+        found.append(metric(f"cache.{provenance}.first_token_ratio", first, provenance))
     return found

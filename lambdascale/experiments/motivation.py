@@ -12,8 +12,8 @@ from math import inf
 
 import pandas as pd
 
+from lambdascale.claims.metric import Metric, metric, word
 from lambdascale.config import SystemSpec
-from lambdascale.experiments import claims
 from lambdascale.experiments.cached import Case
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.trace_spec import TraceSpec
@@ -35,8 +35,6 @@ TRACES = {
     "Azure": "azure_conv_30min",
     "λScale trace 0": "lambdascale_trace0_30min",
 }
-PAPER_STAYS = "over 95 %"
-PAPER_SSD = "64 % and 36 %"
 
 LOCAL = SystemSpec(
     name="local caching",
@@ -161,21 +159,18 @@ def load_shares(result: RunResult) -> pd.DataFrame:
     return table.reset_index()
 
 
-def check_stays(table: pd.DataFrame, places: int) -> list[claims.Claim]:
-    """No more models than places on average; the shares beside the paper's, for which see the notebook."""
-    most = float(table["in_memory"].max())
-    name = "models in host memory on average (loads/s × mean stay)"
-    found = [claims.at_most(name, most, places, "simulated")]
+def stay_metrics(table: pd.DataFrame, places: int) -> list[Metric]:
+    """Models in memory ÷ places, on average; and the shares of stays of at most KEEP_ALIVE_S."""
+    found = [metric("fig02.in_memory_over_places", table["in_memory"] / places, "simulated")]
     for row in table.to_dict("records"):
-        name = f"stays of at most {KEEP_ALIVE_S:g} s, {row['run']} (paper: {PAPER_STAYS})"
-        found.append(claims.reported(name, f"{row['within']:.0%}", "simulated"))
+        policy = word(row["run"].partition(", ")[2])
+        found.append(metric(f"fig02.{policy}.within_15s", row["within"], "simulated"))
     return found
 
 
-def check_loads(table: pd.DataFrame) -> list[claims.Claim]:
-    """The shares of requests that waited for an SSD, beside those of the paper's two traces."""
-    name = "requests that waited for an SSD, {run} (paper: " + PAPER_SSD + ")"
+def load_metrics(table: pd.DataFrame) -> list[Metric]:
+    """The shares of requests that waited for an SSD, by trace."""
     return [
-        claims.reported(name.format(run=row["run"]), f"{row['ssd']:.0%}", "simulated")
+        metric(f"fig03.{word(row['run'])}.from_ssd", row["ssd"], "simulated")
         for row in table.to_dict("records")
     ]

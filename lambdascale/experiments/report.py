@@ -1,21 +1,29 @@
-"""What a notebook leaves behind when it is given a folder: its runs, figures, tables and claims.
+"""What a notebook leaves behind when it is given a folder: its runs, figures, tables and metrics.
 
-In JupyterLab the folder is the empty text: everything is shown and nothing is written.
+In JupyterLab the folder is the empty text: everything is shown and nothing is written. What is claimed of a
+metric is in `artifact/claims.yaml`; a notebook only says what it obtained.
 """
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lambdascale.experiments import claims
+from lambdascale.claims import metric as metrics
+from lambdascale.claims import table
+from lambdascale.claims.book import book
+from lambdascale.claims.metric import Metric
 from lambdascale.experiments.cached import Case, replay_each, run_each
 from lambdascale.experiments.chrome_trace import save_chrome_trace
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.run import Watch, ignore
 from lambdascale.experiments.spec import RunSpec
-from lambdascale.figures import style
+from lambdascale.figures import kept, style
+
+FIGURES = "figures"
 
 
 class Report:
@@ -23,7 +31,7 @@ class Report:
 
     def __init__(self, folder: str = "") -> None:
         self._folder = Path(folder) if folder else None
-        self._claims: list[claims.Claim] = []
+        self._metrics: dict[str, Metric] = {}
 
     def run(
         self, *specs: RunSpec, watch: Callable[[RunSpec], Watch] = lambda _: ignore
@@ -35,16 +43,26 @@ class Report:
         """Replay each trace as its specification says, or load its result; return them as one."""
         return replay_each(cases, self._folder)
 
-    def figure(self, name: str, sheet: Figure) -> Figure:
-        """Keep a figure as PNG and PDF."""
+    def draw(self, name: str, drawing: ModuleType, *frames: pd.DataFrame, **options: Any) -> Figure:
+        """Draw `drawing.draw(*frames, **options)`; keep it, and its frames, to be drawn again without a run.
+
+        `drawing` is a module of `lambdascale.figures`. Frames should be small: they are committed.
+        """
         if self._folder:
-            style.save(sheet, self._folder / "figures" / name)
+            return kept.keep(self._folder / FIGURES, name, drawing, frames, **options)
+        sheet: Figure = drawing.draw(*frames, **options)
+        return sheet
+
+    def figure(self, name: str, sheet: Figure) -> Figure:
+        """Keep a figure as PNG and PDF that is not drawn from frames; others go to `draw`."""
+        if self._folder:
+            style.save(sheet, self._folder / FIGURES / name)
         return sheet
 
     def table(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
-        """Keep a table as CSV."""
+        """Keep a table as CSV, without any time or name of this machine."""
         if self._folder:
-            frame.to_csv(self._folder / f"{name}.csv", index=False)
+            kept.write_csv(frame, self._folder / f"{name}.csv")
         return frame
 
     def chrome_trace(self, name: str, result: RunResult) -> None:
@@ -52,10 +70,24 @@ class Report:
         if self._folder:
             save_chrome_trace(result, self._folder / f"{name}.trace.json")
 
-    def claims(self, new: Iterable[claims.Claim]) -> None:
-        """Keep claims, and print them: expected against obtained."""
+    def metric(
+        self, name: str, value: float | Iterable[float], provenance: str, note: str = ""
+    ) -> None:
+        """Keep a named number, or the same at several points, as claims are judged by; print it.
+
+        A name replaces what was reported under it before.
+        """
+        new = metrics.metric(name, value, provenance, note)
+        self._keep([new])
+        print(table.line(new, book()))
+
+    def metrics(self, new: Iterable[Metric]) -> None:
+        """Keep metrics, and print them in one table beside what is claimed of them."""
         new = list(new)
-        self._claims += new
+        self._keep(new)
+        print(table.reported(new, book()))
+
+    def _keep(self, new: Iterable[Metric]) -> None:
+        self._metrics |= {metric.name: metric for metric in new}
         if self._folder:
-            claims.save(self._claims, self._folder)
-        print(claims.table(new))
+            metrics.save(self._metrics.values(), self._folder)

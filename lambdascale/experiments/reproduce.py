@@ -1,90 +1,85 @@
-"""`python -m lambdascale.experiments.reproduce`: run the notebooks of a profile, then print a table.
+"""`python -m lambdascale.experiments.reproduce`: run the notebooks of some profiles, then judge every claim.
 
-Each notebook has a folder with its executed copy, figures, CSVs, one folder per run, and a manifest, which is
-written last. What is complete is not run again; an interrupt leaves it usable. The table says what was
-expected and what was obtained. The exit code is 1 if tokens were wrong or a notebook stopped; a time
-that was missed is printed as `not`, since it may be the machine's fault.
+Each notebook has a folder with its executed copy, figures, CSVs, metrics, one folder per run, and a manifest,
+which is written last. What is complete is not run again; an interrupt leaves it usable, and a notebook that
+stops does not stop the others. The exit code is 1 if an answer was wrong or a notebook stopped. A time that
+was missed is printed, and may be the fault of the machine.
 """
 
 import argparse
+import os
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from lambdascale.errors import ConfigError, LambdaScaleError
-from lambdascale.experiments import claims
-from lambdascale.experiments.execution import NotebookError, execute, parameters_of
+from lambdascale.claims import table
+from lambdascale.claims.book import book
+from lambdascale.claims.verdict import Judgement
+from lambdascale.errors import LambdaScaleError
+from lambdascale.experiments import found
+from lambdascale.experiments.execution import parameters_of
 from lambdascale.experiments.jobs import (
+    NOTEBOOKS,
     PROFILES,
-    Job,
+    RUNS,
+    Task,
     announcement,
     check_parameters,
-    folder_of,
-    jobs_of,
+    tasks_of,
     to_do,
 )
-from lambdascale.experiments.manifest import is_current, write_manifest
-
-NOTEBOOKS = Path("notebooks")
-OUT = Path("results/runs")
+from lambdascale.experiments.parallel import run_all
 
 
-def reproduce(profile: str, notebooks: Path, out: Path) -> int:
-    """Run what is not complete yet; print the table; return the exit code."""
-    jobs = jobs_of(profile)
-    paths = {job.notebook: _notebook(notebooks, job) for job in jobs}
-    for job in jobs:
-        check_parameters(job, parameters_of(paths[job.notebook]))
-    folders = {job.notebook: folder_of(job, paths[job.notebook].read_bytes(), out) for job in jobs}
-    todo = to_do(jobs, folders)
-    print(announcement(todo, len(jobs)), flush=True)
-    failed = [job for job in todo if not _run(job, paths[job.notebook], folders[job.notebook])]
-    found = _table(jobs, folders)
-    return 1 if failed or claims.wrong(found) else 0
+def reproduce(profiles: Sequence[str], notebooks: Path, out: Path, num_workers: int) -> int:
+    """Run what is not complete yet; print the claims; return the exit code."""
+    tasks = [task for profile in profiles for task in tasks_of(profile, notebooks, out)]
+    for task in tasks:
+        check_parameters(task.job, parameters_of(task.notebook))
+    todo = to_do(tasks)
+    print(announcement(todo, len({task.folder for task in tasks}), num_workers), flush=True)
+    failed = run_all(todo, num_workers)
+    judgements = _judged(tasks, profiles)
+    print(*_summary(tasks, failed, judgements), sep="\n")
+    return 1 if failed or any(judgement.is_wrong for judgement in judgements) else 0
 
 
-def _notebook(notebooks: Path, job: Job) -> Path:
-    path = notebooks / f"{job.notebook}.ipynb"
-    if not path.is_file():
-        raise ConfigError(f"{path} does not exist; name the folder of the notebooks: --notebooks")
-    return path
+def _judged(tasks: Sequence[Task], profiles: Sequence[str]) -> list[Judgement]:
+    """By what was run here; of the profiles that were asked for, the last one first."""
+    return found.judge_all(book(), list(found.of_tasks(reversed(tasks))), profiles)
 
 
-def _run(job: Job, notebook: Path, folder: Path) -> bool:
-    """Run one job into its folder; tell whether it came to its end. Runs that are there are loaded."""
-    print(f"\n{job.notebook} → {folder}", flush=True)
-    started_s = time.monotonic()
-    try:
-        execute(job, notebook, folder)
-    except NotebookError as error:
-        print(error, file=sys.stderr)
-        return False
-    seconds = round(time.monotonic() - started_s, 1)
-    stated = {"notebook": job.notebook, "parameters": dict(job.parameters), "seconds": seconds}
-    write_manifest(folder, stated)
-    return True
+def _summary(
+    tasks: Sequence[Task], failed: Sequence[Task], judgements: Sequence[Judgement]
+) -> list[str]:
+    folders = dict.fromkeys(task.folder for task in tasks if task.is_complete)
+    lines = ["", table.verdicts(judgements), "", "figures, tables and executed notebooks:"]
+    lines += [f"  {folder}" for folder in folders]
+    return lines + [f"FAILED: {task.name}, see {task.folder}" for task in failed]
 
 
-def _table(jobs: Sequence[Job], folders: Mapping[str, Path]) -> list[claims.Claim]:
-    """Print the claims of all complete notebooks, and where to look."""
-    complete = [folders[job.notebook] for job in jobs if is_current(folders[job.notebook])]
-    found = [claim for folder in complete for claim in claims.load(folder)]
-    print(f"\n{claims.table(found)}\n\nfigures, tables and executed notebooks:")
-    print(*(f"  {folder}" for folder in complete), sep="\n")
-    return found
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="run the notebooks, then judge every claim")
+    known = ", ".join(PROFILES)
+    parser.add_argument(
+        "--profile", action="append", help=f"of {known}; may be given twice (default quick)"
+    )
+    parser.add_argument("--notebooks", type=Path, default=NOTEBOOKS, help="folder of the notebooks")
+    parser.add_argument("--out", type=Path, default=RUNS, help="folder of results")
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument(
+        "--workers", type=int, default=cores, help=f"simulated ones at a time (default {cores})"
+    )
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(description="run the notebooks: expected against obtained")
-    known = ", ".join(PROFILES)
-    parser.add_argument("--profile", default="quick", help=f"one of: {known} (default quick)")
-    parser.add_argument("--notebooks", type=Path, default=NOTEBOOKS, help=f"default {NOTEBOOKS}")
-    parser.add_argument("--out", type=Path, default=OUT, help=f"folder of results (default {OUT})")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        return reproduce(options.profile, options.notebooks, options.out)
+        return reproduce(
+            options.profile or ["quick"], options.notebooks, options.out, max(1, options.workers)
+        )
     except LambdaScaleError as error:
         print(f"reproduce: {error}", file=sys.stderr)
         return 2

@@ -7,12 +7,13 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
+from lambdascale.claims.metric import Metric, metric
 from lambdascale.errors import ConfigError
-from lambdascale.experiments import claims
 from lambdascale.experiments.scenario import Outcome, Scenario
-from lambdascale.multicast.bounds import arrivals, joint_tick
+from lambdascale.multicast.bounds import arrivals, coverage_tick, joint_tick
 from lambdascale.multicast.costs import spread_seconds
 from lambdascale.multicast.plan import ALGORITHMS, plan
 from lambdascale.multicast.schedule import Schedule
@@ -63,14 +64,30 @@ def ratios(frame: pd.DataFrame) -> str:
     return str(table.sort_values("mean", kind="stable").to_string(float_format="{:.2f}".format))
 
 
-def check_lengths(name: str, frame: pd.DataFrame) -> list[claims.Claim]:
-    """In the study `name` no schedule beats the lower bound, and `circulant` meets it everywhere."""
+def length_metrics(study: str, frame: pd.DataFrame) -> list[Metric]:
+    """Ticks ÷ lower bound of the shortest and of `circulant`, and those of `kway` − (b + ⌈log2 L⌉ − 1).
+
+    frame: of one source, as the formula is for a single sub-group.
+    """
     of_bound = frame["ticks"] / frame["bound"]
-    circulant = float(of_bound[frame["algorithm"] == "circulant"].max())
+    circulant = of_bound[frame["algorithm"] == "circulant"]
+    kway = frame[frame["algorithm"] == "kway"]
+    formula = kway["blocks"] + np.ceil(np.log2(kway["nodes"])) - 1
     return [
-        claims.at_least(f"{name}: shortest ÷ lower bound", float(of_bound.min()), 1.0, TICKS),
-        claims.at_most(f"{name}: circulant ÷ lower bound", circulant, 1.0, TICKS),
+        metric(f"schedule.over_{study}.shortest_over_bound", of_bound.min(), TICKS),
+        metric(f"schedule.over_{study}.circulant_over_bound", circulant, TICKS),
+        metric(f"schedule.over_{study}.kway_minus_formula", kway["ticks"] - formula, TICKS),
     ]
+
+
+def coverage_metric(num_blocks: int, most: int) -> Metric:
+    """The tick at which the receivers of `kway` jointly hold the model − b/k; k = 1, 2, 4, N ≤ `most`."""
+    late = [
+        coverage_tick(plan("kway", n, k, num_blocks)) - num_blocks / k
+        for k in (1, 2, 4)
+        for n in range(2 * k, most + 1, k)
+    ]
+    return metric("schedule.kway.coverage_minus_share", late, TICKS)
 
 
 def joint_table(schedules: Iterable[Schedule]) -> str:
@@ -90,11 +107,11 @@ def with_algorithm(scenario: Scenario, algorithm: str) -> Scenario:
     return replace(scenario, algorithm=algorithm)
 
 
-def repair_claim(outcome: Outcome) -> claims.Claim:
-    """A repair ends no later than a new multicast to all survivors, begun when the node died, would."""
+def repair_metric(outcome: Outcome) -> Metric:
+    """The end of a repair ÷ that of a new multicast to all survivors, begun when the node died."""
     scenario, alive = outcome.scenario, outcome.scenario.num_nodes - 1
     anew = scenario.killed_at + scenario.num_blocks - 1 + (alive - 1).bit_length()
-    return claims.at_most("repair ÷ starting anew", outcome.end / anew, 1.0, TICKS)
+    return metric("schedule.repair_over_anew", outcome.end / anew, TICKS)
 
 
 def completions(outcomes: Sequence[Outcome]) -> str:

@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lambdascale.config import SystemSpec
-from lambdascale.experiments.simulated import LATENCY_S, simulated_model
 from lambdascale.experiments.spec import RunSpec
 from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.model.packed import PackedModel
 from lambdascale.multicast.choose import choose
 from lambdascale.multicast.costs import LinkCost
 from lambdascale.policy import ScalingPolicy
+from lambdascale.sim.models import simulated_model
 
 Blocks = int | Literal["layers", "chosen"]
 
@@ -31,7 +31,7 @@ class System:
     def scale_out(self, spec: RunSpec, cost: LinkCost | None = None) -> RunSpec:
         """Return the scale-out `spec` under this system; `cost` is that of its links, if known."""
         scale, rate = spec.scale, spec.rate
-        cost = cost or LinkCost(0.0, LATENCY_S, rate)
+        cost = cost or LinkCost(spec.conditions.occupancy_s, spec.conditions.latency_s, rate)
         packed = simulated_model(spec.model, spec.dtype)
         blocks = self.num_blocks(packed, scale.num_nodes, scale.num_sources, cost)
         scale = replace(scale, num_blocks=blocks)
@@ -39,7 +39,9 @@ class System:
 
     def trace(self, spec: TraceSpec, cost: LinkCost | None = None) -> TraceSpec:
         """Return the trace run `spec` under this system and its policy; as `scale_out`."""
-        cost = cost or LinkCost(0.0, LATENCY_S, spec.rate("link_gbps"))
+        cost = cost or LinkCost(
+            spec.conditions.occupancy_s, spec.conditions.latency_s, spec.rate("link_gbps")
+        )
         packed = simulated_model(spec.models[0], spec.dtype)
         blocks = self.num_blocks(packed, spec.num_nodes, 1, cost)
         policy = replace(self.policy, per_instance=spec.policy.per_instance)
