@@ -21,7 +21,8 @@ from lambdascale.model.nominal import fine_tuned
 from lambdascale.policy import ScalingPolicy
 from lambdascale.sim.models import nominal_model
 from lambdascale.units import gigabytes
-from lambdascale.workload.arrivals import Bursts, bursty, poisson, spread, thinned
+from lambdascale.workload.arrivals import Bursts, bursty, poisson, spread
+from lambdascale.workload.rate import thinned
 from lambdascale.workload.replay import Replay
 from lambdascale.workload.trace import TraceRow, find_trace, read_trace
 
