@@ -22,7 +22,7 @@ COMMANDS = {
     "scale": "grow a real model from k to N nodes of this machine while they answer prompts",
     "simulate": "run the same system in virtual time: any number of nodes, no weights needed",
     "run": "replay a trace of requests on a cluster that scales with them, or simulate it",
-    "fetch": "put a model into the cache, packed and ready to scale",
+    "fetch": "put a model, packed and ready to scale, or a real trace into the cache",
 }
 EXAMPLES = """examples:
   lambdascale plan --nodes 8 --sources 2

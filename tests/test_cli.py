@@ -113,6 +113,21 @@ def test_fetch_packs_a_folder_and_says_where(capsys, tiny_model: TinyModel):
     assert "is ready" in answered(capsys, "fetch", "--model", folder)
 
 
+def test_only_real_traces_of_the_catalogue_are_fetched(capsys):
+    assert "generated when it is used" in refused(capsys, "fetch", "--trace", "day-like")
+    assert "use one of azure_conv_30min" in refused(capsys, "fetch", "--trace", "xyz")
+    assert "not allowed with" in refused(capsys, "fetch", "--trace", "x", "--model", "y")
+
+
+def test_a_real_trace_that_is_there_is_not_downloaded(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("LAMBDASCALE_TRACES", str(tmp_path))
+    (tmp_path / "azure_conv_30min.csv").write_text(
+        "arrival_s,prompt_tokens,output_tokens,model\n0,1,2,\n"
+    )
+    complaint = refused(capsys, "fetch", "--trace", "azure_conv_30min")
+    assert "is not the trace of the catalogue" in complaint, "it was read and compared"
+
+
 SHAPES = [
     ("--nodes 1", "nodes is 1"),
     ("--nodes -3", "nodes is -3"),

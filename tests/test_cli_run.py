@@ -45,6 +45,19 @@ def test_a_simulated_run_prints_its_decisions_and_latencies(
     assert (out / "manifest.json").is_file()
 
 
+def test_a_generated_trace_is_replayed_by_name_with_fixed_lengths_and_more_requests(
+    tiny_model: TinyModel, capsys: pytest.CaptureFixture[str]
+):
+    status = run(
+        "--simulate", "--model", tiny_model("llama"), "--trace", "burstgpt-like", "--limit", "30",
+        "--prompt-tokens", "8", "--output-tokens", "40", "--scale", "2", *DEVICE, *RATES,
+    )  # fmt: skip
+    assert status == 0
+    text = capsys.readouterr().out
+    assert "the first 30 of 996 requests" in text
+    assert "all prompts of 8 tokens, all answers of 40 tokens" in text
+
+
 def test_a_real_run_answers_every_request_and_decides_as_the_simulated_one(
     tiny_model: TinyModel, tmp_path: Path
 ):
@@ -77,6 +90,7 @@ def test_a_real_run_answers_every_request_and_decides_as_the_simulated_one(
         (("--max-output", "4000"), "raise max_length"),
         (("--algorithm", "gossip"), "algorithm 'gossip' is unknown"),
         (("--rename", "a"), "write OLD=NEW"),
+        (("--output-tokens", "0"), "output_tokens is 0"),
         (("--device-gbytes", "3", "--device-tflops"), "expected one argument"),
         (("--dtype", "float8"), "dtype 'float8' is unknown"),
     ],

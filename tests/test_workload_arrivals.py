@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from lambdascale.errors import ConfigError
-from lambdascale.workload.arrivals import Bursts, bursty, poisson, popularity, spread, thinned
+from lambdascale.workload.arrivals import Bursts, bursty, poisson, popularity, spread
 from lambdascale.workload.trace import TraceRow
 
 MODELS = tuple(f"model-{i}" for i in range(12))
@@ -63,16 +63,6 @@ def test_bursts_that_surge_by_nothing_are_steady():
     assert abs(len(rows) - expected) < 4 * expected**0.5
 
 
-def test_thinning_leaves_the_rate_and_the_order_and_slow_traces_as_they_are():
-    rows = [TraceRow(i / 10, i + 1, 1) for i in range(10_000)]
-    left = thinned(rows, 2.0, seed=0)
-    assert abs(len(left) - 2000) < 4 * 2000**0.5
-    assert list(left) == sorted(left, key=lambda row: row.arrival_s)
-    assert set(left) <= set(rows)
-    assert thinned(rows, 10.1, seed=0) == tuple(rows)
-    assert thinned([], 1.0, seed=0) == ()
-
-
 def test_popularity_falls_as_one_over_the_rank():
     shares = popularity(12)
     assert sum(shares) == pytest.approx(1)
@@ -102,7 +92,5 @@ def test_workloads_that_cannot_be_made_are_refused():
         spread([], ["a", "a"], seed=0)
     with pytest.raises(ConfigError, match=r"surge is 0\.5"):
         Bursts(surge=0.5)
-    with pytest.raises(ConfigError, match="rate is 0; give requests"):
-        thinned([], 0, seed=0)
     with pytest.raises(ConfigError, match="num_models is 0"):
         popularity(0)

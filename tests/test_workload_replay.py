@@ -46,6 +46,16 @@ def test_speed_limit_and_caps_do_not_change_what_a_prompt_begins_with():
     assert seeded[0].prompt != whole[0].prompt
 
 
+def test_fixed_lengths_replace_those_of_the_trace_and_the_statement_says_so():
+    fixed = replace(REPLAY, speedup=1.0, prompt_tokens=8, output_tokens=32)
+    requests = fixed.requests(ROWS, TOKEN_IDS)
+    assert {(len(r.prompt), r.max_tokens) for r in requests} == {(8, 32)}
+    assert [r.arrival_s for r in requests] == [row.arrival_s for row in ROWS]
+    assert fixed.statement(ROWS) == (
+        "all 4 requests, all prompts of 8 tokens, all answers of 32 tokens"
+    )
+
+
 def test_prompts_are_the_same_in_every_process():
     program = """
 from lambdascale.workload.replay import Replay
@@ -101,6 +111,8 @@ def test_the_statement_says_what_was_cut_and_changed():
         ({"speedup": float("nan")}, "speedup is nan"),
         ({"max_prompt": 0}, "max_prompt is 0; it must be at least 1"),
         ({"max_output": -1}, "max_output is -1"),
+        ({"prompt_tokens": 0}, "prompt_tokens is 0; it must be at least 1"),
+        ({"output_tokens": 33}, "output_tokens is 33 but max_output 32; raise max_output"),
         ({"limit": 0}, "limit is 0; it must be at least 1"),
         ({"model": "a", "models": (("b", "c"),)}, "give one of the two"),
         ({"models": (("b", "c"), ("b", "d"))}, "rename each name of the trace only once"),

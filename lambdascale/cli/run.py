@@ -14,7 +14,10 @@ from lambdascale.errors import ConfigError
 from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.model.catalogue import CATALOGUE
 from lambdascale.model.nominal import NOMINAL, is_nominal
-from lambdascale.workload.trace import TraceRow, read_trace
+from lambdascale.workload.named import load_trace
+from lambdascale.workload.rate import scaled
+from lambdascale.workload.recipes import RECIPES
+from lambdascale.workload.trace import HEADER, TraceRow
 
 if TYPE_CHECKING:
     from lambdascale.experiments.results import RunResult
@@ -34,10 +37,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", default="float32", help="float32 or bfloat16 (float32)")
     parser.add_argument(
         "--trace",
-        metavar="FILE",
-        type=Path,
+        metavar="NAME",
         required=True,
-        help="a CSV file: arrival_s,prompt_tokens,output_tokens,model",
+        help=f"a generated trace ({', '.join(RECIPES)}), a real one (see `fetch`), or a CSV file: "
+        f"{','.join(HEADER)}",
     )
     parser.add_argument(
         "--simulate",
@@ -56,7 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     models = tuple(options.model or (DEFAULT_MODEL,))
-    rows, device = read_trace(options.trace), run_options.given_device(options)
+    rows, device = _rows(options), run_options.given_device(options)
     spec = run_options.trace_spec(
         options, models, rows, device or UNKNOWN
     )  # what is wrong is said first
@@ -69,6 +72,10 @@ def run(options: argparse.Namespace) -> None:
     result = _watched(spec, rows, options.json)
     _keep(result, options)
     print(json.dumps(_as_json(result)) if options.json else _as_text(result))
+
+
+def _rows(options: argparse.Namespace) -> Sequence[TraceRow]:
+    return scaled(load_trace(options.trace, options.seed), options.scale, options.seed)
 
 
 def _measured_device(spec: TraceSpec, silent: bool) -> DeviceModel:

@@ -6,6 +6,7 @@ paper.md 6.1), so that loads are as long, compared with each other, as there.
 
 import argparse
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from lambdascale.cli.options import number, positive
 from lambdascale.config import KV_SWITCHES, SystemSpec
@@ -22,10 +23,13 @@ Row = tuple[str, Callable[[str], object], object, str]  # option and metavar, ty
 
 WORKLOAD: tuple[Row, ...] = (
     ("--speedup X", positive, 1.0, "arrivals X times as fast"),
+    ("--scale X", positive, 1.0, "X times as many requests in the same time"),
     ("--max-prompt T", int, 64, "tokens of a prompt, at most; longer ones are cut"),
     ("--max-output T", int, 32, "tokens of an answer, at most"),
+    ("--prompt-tokens T", int, None, "tokens of every prompt, whatever the trace says"),
+    ("--output-tokens T", int, None, "tokens of every answer, whatever the trace says"),
     ("--limit R", int, None, "only the first R requests"),
-    ("--seed S", int, 0, "seed of the made-up prompts"),
+    ("--seed S", int, 0, "seed of the made-up prompts, and of a generated trace"),
 )
 CLUSTER: tuple[Row, ...] = (
     ("--nodes N", int, 4, "nodes of the cluster"),
@@ -110,7 +114,7 @@ def trace_spec(
         system=_system(options),
         policy=_policy(options),
         replay=_replay(options, models),
-        trace=options.trace.name,
+        trace=Path(options.trace).name,
         trace_digest=digest_of(rows),
         num_nodes=options.nodes,
         num_blocks=options.blocks,
@@ -167,12 +171,14 @@ def _replay(options: argparse.Namespace, models: tuple[str, ...]) -> Replay:
     pairs = tuple(_pair(text) for text in options.rename)
     return Replay(
         options.speedup,
-        options.max_prompt,
-        options.max_output,
+        max(options.max_prompt, options.prompt_tokens or 0),
+        max(options.max_output, options.output_tokens or 0),
         options.limit,
         model=models[0] if len(models) == 1 and not pairs else "",
         models=pairs,
         seed=options.seed,
+        prompt_tokens=options.prompt_tokens,
+        output_tokens=options.output_tokens,
     )
 
 

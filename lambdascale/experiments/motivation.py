@@ -23,7 +23,8 @@ from lambdascale.sim.engine_spec import AUTHORS, DTYPE, STEPS
 from lambdascale.sim.models import nominal_model
 from lambdascale.sim.testbeds import TESTBED1
 from lambdascale.units import gigabytes
-from lambdascale.workload.arrivals import Bursts, bursty, poisson, spread, thinned
+from lambdascale.workload.arrivals import Bursts, bursty, poisson, spread
+from lambdascale.workload.rate import thinned
 from lambdascale.workload.replay import Replay
 from lambdascale.workload.trace import TraceRow, find_trace, read_trace
 

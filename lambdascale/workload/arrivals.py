@@ -107,17 +107,6 @@ def _arrivals(rate: float, duration_s: float, draw: Random) -> Iterator[float]:
         time_s += draw.expovariate(rate)
 
 
-def thinned(rows: Sequence[TraceRow], rate: float, seed: int) -> tuple[TraceRow, ...]:
-    """Return requests drawn at random so that about `rate` per second are left; all, if there are no more."""
-    if not 0 < rate < math.inf:
-        raise ConfigError(f"rate is {rate}; give requests per second, above 0")
-    if not rows:
-        return ()
-    share = rate * rows[-1].arrival_s / len(rows)
-    draw = Random(seed)
-    return tuple(row for row in rows if draw.random() < share)
-
-
 def _modulated(rate: float, duration_s: float, bursts: Bursts, draw: Random) -> Iterator[float]:
     """Calm and bursts in turns; a Poisson process may begin anew at any time."""
     calm = rate / (1 - bursts.share + bursts.share * bursts.surge)

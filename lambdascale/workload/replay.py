@@ -2,7 +2,8 @@
 
 A trace states lengths and no text, so prompts are made up: token ids drawn by (seed, request) alone, so
 that another speed, limit or cap does not change them. Every request generates exactly its output tokens.
-What was cut is said in words (`statement`), never silently.
+Lengths may be fixed instead, as those of the authors' requests are. What was cut or fixed is said in words
+(`statement`), never silently.
 """
 
 import math
@@ -21,6 +22,7 @@ GREEDY = Sampling()
 class Replay:
     """The first `limit` requests (None: all), `speedup` times as fast, lengths cut to the caps.
 
+    With `prompt_tokens` or `output_tokens` every prompt or answer has that length, whatever the trace says.
     Models are renamed by the pairs (name in the trace, name to serve) of `models`, or all of them to
     `model`; a name in no pair stays. Raises ConfigError.
     """
@@ -32,14 +34,17 @@ class Replay:
     model: str = ""
     models: tuple[tuple[str, str], ...] = ()
     seed: int = 0
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.speedup < math.inf:
             raise ConfigError(f"speedup is {self.speedup}; it must be finite and above 0")
-        for name in ("max_prompt", "max_output", "limit"):
+        for name in ("max_prompt", "max_output", "limit", "prompt_tokens", "output_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is {value}; it must be at least 1")
+        self._check_fixed()
         if self.model and self.models:
             raise ConfigError(
                 f"model is {self.model!r} and models renames too; give one of the two"
@@ -47,6 +52,12 @@ class Replay:
         names = [name for name, _ in self.models]
         if len(set(names)) < len(names):
             raise ConfigError(f"models is {self.models}; rename each name of the trace only once")
+
+    def _check_fixed(self) -> None:
+        for name, cap in (("prompt_tokens", "max_prompt"), ("output_tokens", "max_output")):
+            fixed, most = getattr(self, name), getattr(self, cap)
+            if fixed is not None and fixed > most:
+                raise ConfigError(f"{name} is {fixed} but {cap} {most}; raise {cap}")
 
     def requests(
         self,
@@ -68,13 +79,10 @@ class Replay:
         """Say in one line what of the trace is replayed, and what was cut or changed."""
         chosen = self._chosen(rows)
         parts = [_share(len(chosen), len(rows), "requests")]
-        for what, cap, lengths in (
-            ("prompts", self.max_prompt, [row.prompt_tokens for row in chosen]),
-            ("answers", self.max_output, [row.output_tokens for row in chosen]),
-        ):
-            num_cut = sum(length > cap for length in lengths)
-            cut = f"{num_cut} of {len(chosen)} {what} cut to {cap} tokens"
-            parts.append(cut if num_cut else f"no {what[:-1]} cut")
+        prompts = [row.prompt_tokens for row in chosen]
+        answers = [row.output_tokens for row in chosen]
+        parts.append(_lengths("prompts", prompts, self.max_prompt, self.prompt_tokens))
+        parts.append(_lengths("answers", answers, self.max_output, self.output_tokens))
         parts += [f"arrivals {self.speedup:g} times as fast"] if self.speedup != 1 else []
         return ", ".join([*parts, *self._renamed(chosen)])
 
@@ -100,12 +108,20 @@ class Replay:
                 f"to one of {known}"
             )
         draw = Random(f"{self.seed}/{number}")  # a text seeds it the same in every process
-        length = min(row.prompt_tokens, self.max_prompt)
+        length = self.prompt_tokens or min(row.prompt_tokens, self.max_prompt)
         prompt = tuple(draw.choices(token_ids[model], k=length))
-        max_tokens = min(row.output_tokens, self.max_output)
+        max_tokens = self.output_tokens or min(row.output_tokens, self.max_output)
         arrival_s = row.arrival_s / self.speedup
         return Request(number, prompt, max_tokens, sampling, (), arrival_s, model)
 
 
 def _share(num: int, total: int, what: str) -> str:
     return f"all {total} {what}" if num == total else f"the first {num} of {total} {what}"
+
+
+def _lengths(what: str, lengths: Sequence[int], cap: int, fixed: int | None) -> str:
+    if fixed is not None:
+        return f"all {what} of {fixed} tokens"
+    num_cut = sum(length > cap for length in lengths)
+    cut = f"{num_cut} of {len(lengths)} {what} cut to {cap} tokens"
+    return cut if num_cut else f"no {what[:-1]} cut"
