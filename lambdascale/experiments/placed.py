@@ -32,6 +32,8 @@ def _trace_on(hardware: Hardware, engine: EngineSpec, spec: TraceSpec, dtype: st
         dtype=dtype,
         num_nodes=hardware.num_nodes,
         gpus_per_node=hardware.gpus_per_node,
+        policy=replace(spec.policy, per_instance=hardware.gpus_per_node),
+        in_flight=_in_flight(hardware, engine, spec.models, dtype),
         max_slots=limits.max_slots,
         max_length=limits.max_length,
         max_step_tokens=limits.max_step_tokens,
@@ -54,6 +56,7 @@ def _run_on(hardware: Hardware, engine: EngineSpec, spec: RunSpec, dtype: str) -
     limits, device = _engine(hardware, engine, (spec.model,), dtype)
     scale = replace(
         spec.scale,
+        in_flight=_in_flight(hardware, engine, (spec.model,), dtype),
         max_slots=limits.max_slots,
         max_length=limits.max_length,
         max_step_tokens=limits.max_step_tokens,
@@ -67,6 +70,11 @@ def _run_on(hardware: Hardware, engine: EngineSpec, spec: RunSpec, dtype: str) -
         conditions=hardware.conditions,
         clock="virtual",
     )
+
+
+def _in_flight(hardware: Hardware, engine: EngineSpec, models: tuple[str, ...], dtype: str) -> int:
+    """How many requests a node serves at once, whatever the model."""
+    return min(engine.requests(model, hardware, dtype) for model in models)
 
 
 def _engine(
