@@ -7,8 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
+from lambdascale.experiments.execution import command
 from lambdascale.experiments.jobs import Job, Task, to_do
 from lambdascale.experiments.manifest import write_manifest
 from lambdascale.experiments.parallel import LOG, run_all
@@ -42,12 +45,12 @@ def task(folder: Path, name: str, measured: bool = False) -> Task:
 def scripts(seconds: float = 0.3, fails: str = ""):
     """Make a command that notes when it started and ended."""
 
-    def command(one: Task) -> list[str]:
+    def script(one: Task) -> list[str]:
         file = str(one.folder / "times")
-        script = SCRIPT.format(seconds=seconds, file=file, fails=one.name == fails)
-        return [sys.executable, "-c", script]
+        text = SCRIPT.format(seconds=seconds, file=file, fails=one.name == fails)
+        return [sys.executable, "-c", text]
 
-    return command
+    return script
 
 
 def times(one: Task) -> tuple[float, float]:
@@ -88,6 +91,28 @@ def test_an_interrupt_ends_every_process(tmp_path: Path, number: signal.Signals)
     assert process.wait(30) == 130
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
+
+
+def test_an_interrupted_notebook_leaves_no_kernel(tmp_path: Path):
+    notebook = tmp_path / "sleeps.ipynb"
+    cell = new_code_cell(
+        "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
+    )
+    kernel = {"name": "nowhere", "display_name": "x", "language": "python"}
+    nbformat.write(new_notebook(cells=[cell], metadata={"kernelspec": kernel}), notebook)
+    one = Task("quick", Job("sleeps", 1), notebook, tmp_path / "out")
+    one.folder.mkdir()
+    with (tmp_path / LOG).open("wb") as log:
+        process = subprocess.Popen(command(one), stdout=log, stderr=log)
+    pid = one.folder / "pid"
+    while not (pid.is_file() and pid.read_text()):
+        assert process.poll() is None, (tmp_path / LOG).read_text()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+    assert not one.is_complete
 
 
 def test_what_was_interrupted_is_to_do_again_and_what_is_complete_is_not(tmp_path: Path):

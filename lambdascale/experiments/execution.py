@@ -3,6 +3,7 @@
 The kernel is stated here: what kernels a user has registered makes no difference.
 """
 
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -97,11 +98,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the task that the one argument says; return the exit code. The last line says what failed."""
     (text,) = sys.argv[1:] if arguments is None else arguments
     task = msgspec.json.decode(text, type=Task, dec_hook=lambda kind, value: kind(value))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     try:
         run_task(task)
     except NotebookError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130  # by now the kernel has been shut down
     return 0
 
 
