@@ -7,9 +7,6 @@ from pathlib import Path
 import pytest
 
 from lambdascale.errors import ConfigError
-from lambdascale.multicast.costs import LinkCost, predicted_seconds
-from lambdascale.multicast.plan import plan
-from lambdascale.sim.authors import SOFTWARE
 from lambdascale.sim.conditions import Conditions
 from lambdascale.sim.hardware import (
     AUTHORS,
@@ -18,12 +15,10 @@ from lambdascale.sim.hardware import (
     TESTBED1,
     TESTBED2,
     TESTBEDS,
-    WIRE_RATE,
     Hardware,
     load,
 )
 from lambdascale.sim.models import nominal_model
-from lambdascale.units import gbps
 
 MODELS = {"llama-2-7b": TESTBED1, "llama-2-13b": TESTBED1, "llama-2-70b": TESTBED2}
 UNSOURCED = {"name", "sources"}
@@ -127,35 +122,3 @@ def test_continuous_batching_fills_what_the_weights_leave_and_no_more(model: str
 def test_a_model_that_leaves_no_room_is_refused() -> None:
     with pytest.raises(ConfigError, match="llama-2-70b leaves no room for 1024 tokens"):
         CONTINUOUS.limits("llama-2-70b", H200)
-
-
-@pytest.mark.parametrize(
-    ("model", "num_nodes", "measured_s"),
-    [
-        ("llama-2-7b", 4, 0.45),
-        ("llama-2-7b", 8, 0.4715),
-        ("llama-2-13b", 4, 0.7748),
-        ("llama-2-13b", 8, 0.80),
-    ],
-)
-def test_the_authors_software_on_their_wire_takes_what_they_measured(
-    model: str, num_nodes: int, measured_s: float
-) -> None:
-    """Within 1.5 %, as far as the two constants that were fitted to these four can."""
-    nbytes = nominal_model(model).layout.nbytes
-    block = nbytes / 16
-    cost = LinkCost(SOFTWARE.round_s + SOFTWARE.occupancy_s(block), 0.0, WIRE_RATE)
-    predicted_s = predicted_seconds(plan("binomial", num_nodes, 1, 16), nbytes, cost, barrier=True)
-    assert predicted_s == pytest.approx(measured_s, rel=0.015)
-
-
-@pytest.mark.parametrize(("num_nodes", "measured_s"), [(2, 7.44), (4, 9.2734)])
-def test_70b_over_the_path_of_testbed_2_lies_between_what_the_authors_measured(
-    num_nodes: int, measured_s: float
-) -> None:
-    """One rate for both is 8.3 % off at best: with 4 nodes bytes go both ways over that path."""
-    nbytes = nominal_model("llama-2-70b").layout.nbytes
-    overhead = SOFTWARE.round_s + SOFTWARE.occupancy_s(nbytes / 16)
-    cost = LinkCost(overhead, 0.0, gbps(TESTBED2.link_gbps))
-    predicted_s = predicted_seconds(plan("binomial", num_nodes, 1, 16), nbytes, cost, barrier=True)
-    assert predicted_s == pytest.approx(measured_s, rel=0.09)

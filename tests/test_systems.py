@@ -6,7 +6,7 @@ from serverless import Serverless, burst, deploy
 from lambdascale.cluster.records import PipelineRecord, StartRecord, TokenRecord
 from lambdascale.config import ScaleSpec
 from lambdascale.errors import ConfigError
-from lambdascale.experiments import paper, recorded
+from lambdascale.experiments import recorded
 from lambdascale.experiments.run import run
 from lambdascale.experiments.simulated import symbolic_inputs
 from lambdascale.experiments.spec import RunSpec
@@ -14,6 +14,7 @@ from lambdascale.experiments.systems import SYSTEMS, system
 from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.multicast.costs import LinkCost
 from lambdascale.policy import ScalingPolicy
+from lambdascale.sim.hardware import AUTHORS, TESTBED1, WIRE_RATE
 from lambdascale.storage.tiers import Tier
 
 COMPARED = (
@@ -69,17 +70,17 @@ def test_multicasts_take_as_long_as_those_that_they_were_fitted_to(
 
 
 def test_no_multicast_beats_the_wire_and_ours_is_near_it():
-    floor_s = 13_476_831_232 / recorded.WIRE
+    floor_s = 13_476_831_232 / WIRE_RATE
     assert floor_s < multicast_s("lambdascale", "llama-2-7b", 4) < 1.04 * floor_s
 
 
 def multicast_s(name: str, model: str, num_nodes: int) -> float:
     spec = RunSpec(
         model=model,
-        dtype=paper.DTYPE,
+        dtype="float16",
         scale=ScaleSpec(1, num_nodes),
-        link_gbps=8e-9 * recorded.WIRE,
-        device=paper.device(model),
+        link_gbps=8e-9 * WIRE_RATE,
+        device=AUTHORS.device(model, TESTBED1),
         clock="virtual",
     )
     spec = SYSTEMS[name].scale_out(spec)
@@ -88,8 +89,8 @@ def multicast_s(name: str, model: str, num_nodes: int) -> float:
 
 def test_the_block_count_is_fixed_by_layers_or_by_what_an_operation_costs():
     spec = RunSpec(
-        model="llama-2-7b", dtype=paper.DTYPE, scale=ScaleSpec(1, 8), link_gbps=400,
-        device=paper.device("llama-2-7b"), clock="virtual",
+        model="llama-2-7b", dtype="float16", scale=ScaleSpec(1, 8), link_gbps=400,
+        device=AUTHORS.device("llama-2-7b", TESTBED1), clock="virtual",
     )  # fmt: skip
     assert SYSTEMS["faasnet"].scale_out(spec).scale.num_blocks == 16
     assert SYSTEMS["blitzscale"].scale_out(spec).scale.num_blocks == 32
@@ -103,8 +104,8 @@ def test_the_block_count_is_fixed_by_layers_or_by_what_an_operation_costs():
 def test_a_trace_keeps_its_queue_per_instance_under_any_system():
     policy = ScalingPolicy("authors", poll_s=1.0, per_instance=4)
     spec = TraceSpec(
-        models=("llama-2-70b",), dtype=paper.DTYPE, policy=policy, link_gbps=140,
-        device=paper.device("llama-2-70b"), clock="virtual",
+        models=("llama-2-70b",), dtype="float16", policy=policy, link_gbps=140,
+        device=AUTHORS.device("llama-2-70b", TESTBED1), clock="virtual",
     )  # fmt: skip
     under = SYSTEMS["lambdascale-paper"].trace(spec)
     assert under.policy.per_instance == 4

@@ -3,10 +3,10 @@
 Afterwards everything is driven by what arrives (`service`, `growth`).
 """
 
-import asyncio
 import itertools
 import math
 from collections.abc import Sequence
+from functools import partial
 
 from lambdascale.cluster.deployment import ClusterSpec
 from lambdascale.cluster.growth import Growth, Phases
@@ -111,11 +111,8 @@ class Expansion:
 
     def _start(self, growth: Growth) -> None:
         """Let blocks move as soon as the system has set up its groups."""
-        if growth.setup_s:
-            later = asyncio.get_running_loop().call_later
-            later(growth.setup_s, growth.start, self._members.send, self._stock)
-        else:
-            growth.start(self._members.send, self._stock)
+        start = partial(growth.start, self._members.send, self._stock)
+        self._timetable.after(growth.setup_s, start)
 
     def _place(self, model: str, count: int) -> Placement:
         """Choose among the free instances that hold the model or have room for it, and make the room."""

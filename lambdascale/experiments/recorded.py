@@ -5,8 +5,8 @@ itself, where nobody has a model. Neither counts as a prediction of what it came
 """
 
 from lambdascale.setup_times import SetupTime
+from lambdascale.sim.testbeds import WIRE_RATE
 
-WIRE = 49.2e9  # bytes/s of a 400 Gb/s port (paper.md h.2)
 PATH_70B = 17.5e9  # bytes/s from a port to one GPU of four on the larger nodes (paper.md h.1)
 
 # calibrated on rounds of 7B and 13B at 4 and 8 nodes: seconds = ROUND_S + bytes ÷ rate (paper.md h.1)
@@ -17,8 +17,8 @@ FAASNET_RATE = 38.2e9  # and no time per round
 
 # replayed: seconds of NCCL broadcasts by bytes and nodes (paper.md 6.6), and the rate of their bytes
 NCCL = {
-    13_476_831_232: (WIRE, {2: 0.4534, 3: 0.6542, 4: 0.9286, 8: 0.8268}),
-    26_031_728_640: (WIRE, {2: 0.9024, 3: 0.9706, 4: 0.9706, 8: 1.2227}),
+    13_476_831_232: (WIRE_RATE, {2: 0.4534, 3: 0.6542, 4: 0.9286, 8: 0.8268}),
+    26_031_728_640: (WIRE_RATE, {2: 0.9024, 3: 0.9706, 4: 0.9706, 8: 1.2227}),
     137_953_296_384: (PATH_70B, {2: 9.432, 3: 10.6234, 4: 12.9054}),
 }
 NCCL_GROUPS = tuple(  # whatever the bytes leave is what it takes to form a group

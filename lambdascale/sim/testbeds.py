@@ -1,7 +1,7 @@
 """The paper's testbeds and an H200 node (paper.md, sections 6.1, h.1, h.2, h.4 and h.5).
 
 From the paper's text, the authors' logs and vendors' figures; nothing here was measured by us. What the
-authors' own software loses on top is no part of a testbed: see `authors`.
+authors' own software loses on top is no part of a testbed: see `experiments.recorded`.
 """
 
 from dataclasses import replace
