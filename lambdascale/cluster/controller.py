@@ -136,7 +136,8 @@ class Controller:
     def _handle(self, message: m.Message) -> None:
         match message:
             case m.Coverage():
-                self._cover(message)
+                if not self._cover(message):
+                    return
             case m.Tokens():
                 if not self._serving(message.pipeline).emit(message):
                     return
@@ -163,7 +164,8 @@ class Controller:
     def _serving(self, pipeline: int) -> Service:
         return next(s for s in self.services.values() if pipeline in s.pipelines.served)
 
-    def _cover(self, coverage: m.Coverage) -> None:
+    def _cover(self, coverage: m.Coverage) -> bool:
+        """Blocks have arrived; True if more than these has changed."""
         log, node = self._log, coverage.node
         if coverage.tier is Tier.GPU:
             log.phase("first block")
@@ -171,9 +173,10 @@ class Controller:
             times = log.since(a.arrived_s), log.since(a.verified_s)
             log.add(BlockRecord(node, a.block, a.src, *times, coverage.model, a.origin))
         blocks = [a.block for a in coverage.arrivals]
-        self.stock.arrived(node, coverage.tier, coverage.model, blocks)
+        changed = self.stock.arrived(node, coverage.tier, coverage.model, blocks)
         if coverage.tier is Tier.GPU:
-            self.services[coverage.model].cover(coverage)
+            changed |= self.services[coverage.model].cover(coverage)
+        return changed
 
     def _corrupt(self, message: m.CorruptBlock) -> None:
         """Let who sent a corrupted block send it again."""

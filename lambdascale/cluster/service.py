@@ -18,6 +18,7 @@ from lambdascale.cluster.stock import Send, Stock
 from lambdascale.cluster.switching import Switching
 from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
+from lambdascale.pipeline.formation import NOTHING
 from lambdascale.workload.request import Request
 
 
@@ -92,8 +93,8 @@ class Service:
         self.num_scale_outs += bool(growth.plan.groups)
         self._growth_of.update(dict.fromkeys(growth.plan.members, growth))
 
-    def cover(self, coverage: m.Coverage) -> None:
-        """Blocks have arrived on a member's GPU."""
+    def cover(self, coverage: m.Coverage) -> bool:
+        """Blocks have arrived on a member's GPU; True if who serves has changed."""
         growth = self.growth_of(coverage.node)
         growth.arrived(coverage.node, [a.block for a in coverage.arrivals], self._send)
         if growth.formation.covered:
@@ -101,7 +102,7 @@ class Service:
         if growth.formation.complete:
             self._log.phase("complete")
             self._unpin(growth)
-        self.reshape(growth)
+        return self.reshape(growth)
 
     def growth_of(self, node: int) -> Growth:
         """Return the scale-out by which `node` came to this model."""
@@ -112,8 +113,8 @@ class Service:
         pinned, growth.pinned = growth.pinned, []
         self._stock.unpin_all(self.model, pinned)
 
-    def reshape(self, growth: Growth) -> None:
-        """Mode-switch complete members, and form the execution pipelines that have become possible."""
+    def reshape(self, growth: Growth) -> bool:
+        """Mode-switch complete members, and form the pipelines that have become possible; True if any."""
         changes = growth.formation.decide()
         for pipeline in changes.leaving:
             self.pipelines.dissolve(self.pipelines.served[pipeline])
@@ -127,6 +128,7 @@ class Service:
         if growth.formation.settled:
             self._log.phase("switched")
             growth.phases.reached("switched")
+        return changes != NOTHING
 
     def emit(self, message: m.Tokens) -> bool:
         """A step has produced tokens; True if more than these has changed."""

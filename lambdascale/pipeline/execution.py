@@ -74,5 +74,9 @@ def next_pipelines(
         [n for n in group if n not in unavailable and len(holdings.get(n, ())) < whole]
         for group in destinations
     ]
-    formed = (form(members, holdings, block_map, costs) for members in member_sets(free))
+    formed = (
+        form(members, holdings, block_map, costs)
+        for members in member_sets(free)
+        if len(frozenset().union(*(holdings.get(node, ()) for node in members))) == whole
+    )
     return tuple(stages for stages in formed if stages is not None)

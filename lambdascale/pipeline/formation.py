@@ -25,6 +25,9 @@ class Changes:
     pipelines: tuple[ExecutionPipeline, ...]
 
 
+NOTHING = Changes((), (), ())
+
+
 class Formation:
     """Holdings of every node, and who serves in which pipeline.
 
