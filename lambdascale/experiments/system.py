@@ -7,7 +7,7 @@ from lambdascale.config import SystemSpec
 from lambdascale.experiments.spec import RunSpec
 from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.model.packed import PackedModel
-from lambdascale.multicast.choose import choose
+from lambdascale.multicast.block_count import fewest_blocks
 from lambdascale.multicast.costs import LinkCost
 from lambdascale.policy import ScalingPolicy
 from lambdascale.sim.models import simulated_model
@@ -19,7 +19,7 @@ Blocks = int | Literal["layers", "chosen"]
 class System:
     """A system, the policy it is used with, and where its definition comes from.
 
-    `blocks` of a model: a number, one per layer, or as many as `choose` predicts to be fastest.
+    `blocks` of a model: a number, one per layer, or as few as are nearly fastest.
     """
 
     spec: SystemSpec
@@ -57,6 +57,11 @@ class System:
             return self.blocks
         if self.blocks == "layers":
             return packed.shape.num_layers
-        algorithm, window = self.spec.algorithm, self.spec.window
-        nbytes = packed.layout.nbytes
-        return choose(num_nodes, num_sources, nbytes, cost, [algorithm], window=window).num_blocks
+        return fewest_blocks(
+            self.spec.algorithm,
+            num_nodes,
+            num_sources,
+            packed.layout.nbytes,
+            cost,
+            self.spec.window,
+        )

@@ -4,6 +4,10 @@ Both say what they hold by a `fingerprint`: xxh3 of the bytes, or the name of th
 extents describe. So a missing, stale or corrupt block shows in either kind.
 """
 
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+
 import numpy as np
 import xxhash
 
@@ -11,6 +15,8 @@ from lambdascale.errors import ConfigError
 from lambdascale.sim.extents import Extent, ExtentMap
 from lambdascale.transport.base import Region
 
+Span = tuple[int, int]  # offset, nbytes
+REMEMBERED = 1024  # changes of a region; who looks more seldom takes all of it for changed
 FLIPPED = 1 << 63  # a content with this bit turned is not that content
 
 
@@ -53,7 +59,8 @@ class SizedRegion:
     def __init__(self, key: int, nbytes: int) -> None:
         self.key = key
         self.nbytes = nbytes
-        self.version = 0  # changes whenever the content does
+        self.version = 0  # how often the content has changed
+        self._changes: deque[Span] = deque(maxlen=REMEMBERED)
         self._map = ExtentMap()
 
     @property
@@ -81,7 +88,15 @@ class SizedRegion:
         """Replace what the range contains by `extents`, which lie in it."""
         check_range(self, offset, nbytes)
         self._map.put(offset, offset + nbytes, extents)
+        self._changes.append((offset, nbytes))
         self.version += 1
+
+    def changes_since(self, version: int) -> Sequence[Span]:
+        """Return what has changed since then, the last first; all of it if that is too long ago."""
+        missed = self.version - version
+        if missed > len(self._changes):
+            return ((0, self.nbytes),)
+        return tuple(islice(reversed(self._changes), missed))
 
     def cut(self, offset: int, nbytes: int) -> list[Extent]:
         """Return what is known of the range."""

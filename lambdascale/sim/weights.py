@@ -1,5 +1,7 @@
 """What an image region holds for each part of a model, as 64-bit names taken at the moment of use."""
 
+from bisect import bisect_left, bisect_right
+
 import numpy as np
 
 from lambdascale.model.layout import ImageLayout
@@ -12,15 +14,15 @@ from lambdascale.transport.base import Region
 class Weights:
     """Names of the parts of `layout` in `image`, where it begins at `start`.
 
-    Bytes are hashed anew every time, since anyone may write them; a sized region counts its changes,
-    so there the names are kept until one happens.
+    Bytes are hashed anew every time, since anyone may write them; a sized region knows its changes,
+    so there the names are kept until one touches their part.
     """
 
     def __init__(self, layout: ImageLayout, image: Region, start: int) -> None:
         self._layout = layout
         self._image = image
         self._start = start
-        self._version: int | None = None
+        self._version = -1
         self._kept: dict[int, np.uint64] = {}
         self._ranges: dict[tuple[int, int], LayerRange] = {}
 
@@ -41,11 +43,25 @@ class Weights:
 
     def _renew(self) -> None:
         """Forget what may no longer be true."""
-        version = self._image.version if isinstance(self._image, SizedRegion) else None
-        if version is None or version != self._version:
-            self._version = version
+        image = self._image
+        if not isinstance(image, SizedRegion):
             self._kept.clear()
             self._ranges.clear()
+        elif image.version != self._version:
+            for offset, nbytes in image.changes_since(self._version):
+                self._forget(offset - self._start, offset - self._start + nbytes)
+            self._version = image.version
+
+    def _forget(self, low: int, high: int) -> None:
+        """Bytes [low, high) of the image have changed."""
+        offsets = self._layout.part_offsets
+        parts = range(max(bisect_right(offsets, low) - 1, 0), bisect_left(offsets, high))
+        for part in parts:
+            self._kept.pop(part, None)
+        for first, stop in [
+            key for key in self._ranges if key[0] < parts.stop - 1 and parts.start <= key[1]
+        ]:
+            del self._ranges[first, stop]
 
     def _hash(self, part: int) -> np.uint64:
         offset = self._start + self._layout.part_offsets[part]

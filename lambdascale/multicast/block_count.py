@@ -1,0 +1,34 @@
+"""How many blocks one algorithm needs: as few as are nearly as fast as the best number (paper.md c.2).
+
+A block costs its receiver a checksum and a notice and the controller a report, so many more blocks for a
+per cent of time are no bargain.
+"""
+
+from lambdascale.multicast.choose import MAX_BLOCKS
+from lambdascale.multicast.costs import WINDOW, LinkCost
+from lambdascale.multicast.search import Problem, block_counts
+
+SLACK = 0.02  # of the least seconds
+
+
+def fewest_blocks(
+    algorithm: str,
+    num_nodes: int,
+    num_sources: int,
+    image_nbytes: float,
+    cost: LinkCost,
+    window: int = WINDOW,
+    barrier: bool = False,
+) -> int:
+    """Return the smallest block count whose predicted seconds are within SLACK of the least.
+
+    Raises ConfigError for a request that cannot work.
+
+    >>> fewest_blocks("circulant", 8, 1, image_nbytes=26e9, cost=LinkCost(0.0, 2e-5, 49e9))
+    66
+    """
+    problem = Problem(num_nodes, num_sources, image_nbytes, cost, window, barrier)
+    counts = block_counts(num_sources, MAX_BLOCKS)
+    seconds = [problem.try_out(algorithm, count).predicted_s for count in counts]
+    enough = (1 + SLACK) * min(seconds)
+    return next(count for count, s in zip(counts, seconds, strict=True) if s <= enough)
