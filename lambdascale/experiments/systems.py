@@ -67,8 +67,9 @@ SYSTEMS: dict[str, System] = {
             "Ours: the round-optimal circulant schedule with contiguous orders, as few blocks as are "
             "predicted to be within 2 % of the fastest, sends driven by what has arrived, two in flight "
             "per node, free-running pipelines that hand activations on directly, each node switching by "
-            "itself with KV moved or recomputed by cost, scale-outs that begin when a request does and run side by side. An idle "
-            "instance goes after 1 s, as long as the authors' poll leaves one. Nothing is fitted.",
+            "itself with KV moved or recomputed by cost, scale-outs that begin when a request does and run "
+            "side by side. An idle instance goes after 1 s, as long as the authors' poll leaves one. "
+            "Nothing is fitted.",
             "architecture.md; METHODOLOGY.md",
         ),
         System(
