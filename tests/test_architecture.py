@@ -18,6 +18,11 @@ def test_every_module_is_on_a_floor():
     assert {components.floor_of(name) for name in components.trees() if name} == set(range(7))
 
 
+def test_a_module_on_no_floor_is_named():
+    with pytest.raises(ConfigError, match="attic is on no floor"):
+        components.floor_of("attic.box")
+
+
 def test_every_leaf_has_a_real_and_a_simulated_body():
     found = components.bodies()
     assert set(found["leaf"]) == set(components.LEAVES)

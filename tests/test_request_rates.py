@@ -32,6 +32,12 @@ def test_the_snippet_surges_tenfold_as_the_paper_says():
     assert table.loc["gap_cv", "generated"] == pytest.approx(2.11, rel=0.15)
 
 
+def test_surges_are_claimed_of_the_real_traces_that_stand_for_the_papers():
+    found = study.surge_metrics(study.compared(list(study.TITLES), seed=0))
+    assert [metric.name for metric in found] == ["fig01.burstgpt.surge", "fig01.azure_code.surge"]
+    assert all(metric.values[0] > 10 for metric in found)
+
+
 def test_an_instance_serves_one_request_at_a_time_and_is_kept_after_its_last():
     """By hand: A serves 0-2 and then 30-32 if it is still there; B 1-3; C 1.5-3.5."""
     frame = study.instances(ROWS, service_s=2.0, keep_alive_s=5.0).set_index("from_s")

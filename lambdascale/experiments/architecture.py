@@ -58,7 +58,7 @@ PARTS = (
     Part(
         "pipeline execution controller",
         MANAGER,
-        _of("cluster.", "pipelines switching paces"),
+        _of("cluster.", "pipelines switching paces lock_step"),
         paper=True,
     ),
     Part("node controller", WORKER, _of("cluster.", "agent reporter workplace"), paper=True),

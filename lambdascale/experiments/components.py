@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 import lambdascale
+from lambdascale.errors import ConfigError
 
 ROOT = Path(lambdascale.__file__).parent
 LEAVES = {
@@ -22,7 +23,7 @@ LEAVES = {
 }
 SIMULATED = "sim"
 FLOORS = (
-    "units errors types config policy clock",
+    "units errors types config policy clock setup_times",
     "model multicast pipeline workload",
     "transport storage engine control fleet",
     "cluster",
@@ -55,10 +56,12 @@ def imports() -> pd.DataFrame:
 
 
 def floor_of(module: str) -> int:
-    """Return the floor of a module: that of its package."""
+    """Return the floor of a module: that of its package. Raises ConfigError if it is on none."""
     package = module.partition(".")[0]
-    (floor,) = (i for i, names in enumerate(FLOORS) if package in names.split())
-    return floor
+    for floor, names in enumerate(FLOORS):
+        if package in names.split():
+            return floor
+    raise ConfigError(f"{package} is on no floor; give it one in FLOORS")
 
 
 def upward() -> pd.DataFrame:

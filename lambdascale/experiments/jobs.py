@@ -60,10 +60,14 @@ PROFILES = {
         Job("31_local_cache", seconds=65, measured=True),
         Job("11_schedules", seconds=10),
         Job("30_model_management", seconds=45),
+        Job("paper/fig01_request_rates", seconds=10),
     ),
     "paper": (
         Job("11_schedules", seconds=10),
         Job("30_model_management", seconds=45),
+        Job("paper/fig01_request_rates", seconds=10),
+        Job("paper/fig04_architecture", seconds=10),
+        Job("paper/table1_testbeds", seconds=10),
     ),
 }
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lambdascale.claims.metric import Metric, metric
 from lambdascale.workload.generator import generate
 from lambdascale.workload.observed import BIN_S, Observed, counts_of, dispersion, gap_cv, observed
 from lambdascale.workload.recipes import RECIPES
@@ -26,6 +27,7 @@ TITLES = {
     "azure-code-like": "b  In place of XYZ, whose trace is not published: Azure, code completion",
     "azure-conv-like": "    Azure, conversations: nearly steady, for contrast",
 }
+PLACES = {"burstgpt-like": "burstgpt", "azure-code-like": "azure_code"}  # of panels a and b
 SURGE_S = 300.0  # a surge is told from the mean of the time before it
 
 
@@ -67,6 +69,16 @@ def compared(names: Sequence[str], seed: int) -> pd.DataFrame:
             for what, pair in pairs.items()
         ]
     return pd.DataFrame(rows)
+
+
+def surge_metrics(table: pd.DataFrame) -> list[Metric]:
+    """Return the surges of the real traces in the paper's places (a) and (b); `table` is of `compared`."""
+    surges = table[table["statistic"] == "surge"].set_index("trace")["real"]
+    return [
+        metric(f"fig01.{place}.surge", value, "measured", f"{value:.1f} ×, recorded by others")
+        for name, place in PLACES.items()
+        for value in surges[surges.index == name]
+    ]
 
 
 def surge(counts: Sequence[int]) -> float:
