@@ -33,7 +33,7 @@ from lambdascale.model.image import ImageSource
 from lambdascale.sim.conditions import Conditions
 from lambdascale.sim.models import image_checksums
 
-COPY_S, STEP_S = 2.0, 0.15
+COPY_S, STEP_S = 2.0, 0.2
 
 Watch = Callable[[Trial], None]
 

@@ -4,8 +4,8 @@
                             = decision_s + more latency × (how much later the block is per second of it)
     step_s                  by which the median step of a replica is longer than the simulated one
 
-The first two are `Conditions`; the last is the launch cost of the simulated device. Runs whose devices were
-slower than their floor say nothing, and are left out while there are others.
+The first two are `Conditions`, from trials without requests; the last is the launch cost of the simulated
+device. Runs whose devices were slower than their floor say nothing, and are left out while there are others.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,19 +42,19 @@ class Fit:
 def fit(measured: Sequence[RunResult], simulate: Simulate) -> Fit:
     """Return the costs that explain `measured` best; `simulate` runs the same trials in the same order."""
     little, more = (simulate(Conditions(latency_s=each)) for each in (LEAST_S, PROBE_S))
-    kept = kept_pace(measured)
-    pairs = [(measured[i], little[i]) for i in kept]
-    late = np.concatenate([_lateness(*pair) for pair in pairs])
-    slope = np.concatenate([_lateness(more[i], little[i]) for i in kept]) / (PROBE_S - LEAST_S)
+    calm, busy = (_chosen(measured, stepped) for stepped in (False, True))
+    late = np.concatenate([_lateness(measured[i], little[i]) for i in calm])
+    slope = np.concatenate([_lateness(more[i], little[i]) for i in calm]) / (PROBE_S - LEAST_S)
     latency_s, decision_s = line(slope, late)
     residual_s = float(np.median(np.abs(late - latency_s * slope - decision_s)))
-    return Fit(LEAST_S + latency_s, decision_s, step_cost(pairs), residual_s, len(late))
+    step_s = step_cost([(measured[i], little[i]) for i in busy])
+    return Fit(LEAST_S + latency_s, decision_s, step_s, residual_s, len(late))
 
 
-def kept_pace(runs: Sequence[RunResult]) -> list[int]:
-    """Return which runs had no step longer than its floor; all of them if there is no such run with steps."""
-    steady = [i for i, run in enumerate(runs) if run.nodes["overruns"].sum() == 0]
-    return steady if any(not runs[i].tokens.empty for i in steady) else list(range(len(runs)))
+def _chosen(runs: Sequence[RunResult], stepped: bool) -> list[int]:
+    """Return the runs with steps, or those without; of these, those that kept their pace if there are any."""
+    mine = [i for i, run in enumerate(runs) if stepped is not run.tokens.empty]
+    return [i for i in mine if runs[i].nodes["overruns"].sum() == 0] or mine
 
 
 def line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
