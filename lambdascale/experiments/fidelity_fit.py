@@ -1,6 +1,6 @@
 """Calibrates the simulator on the trials in sample: what an operation, a decision and a step cost here.
 
-    latency_s, decision_s   by least squares on the time of every block: measured − simulated
+    latency_s, decision_s   by least absolute errors of every block's time: measured − simulated
                             = decision_s + more latency × (how much later the block is per second of it)
     step_s                  by which the median step of a replica is longer than the simulated one
 
@@ -19,6 +19,8 @@ from lambdascale.sim.conditions import Conditions
 
 LEAST_S = 20e-6  # of latency: with none, blocks come at one moment and ties decide the course
 PROBE_S = 1e-3  # of latency, to see what depends on it
+NEGLIGIBLE_S = 1e-6
+REWEIGHTED = 50
 
 Simulate = Callable[[Conditions], Sequence[RunResult]]
 
@@ -58,12 +60,24 @@ def _chosen(runs: Sequence[RunResult], stepped: bool) -> list[int]:
 
 
 def line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Return slope and intercept of the line of least squares among those with neither below 0."""
-    slope, intercept = (float(value) for value in np.polyfit(x, y, 1))
+    """Return slope and intercept of the line of least absolute errors among those with neither below 0.
+
+    Not of least squares: one process that the machine held up for a while must not decide.
+    """
+    weights = np.ones_like(y)
+    slope = intercept = 0.0
+    for _ in range(REWEIGHTED):
+        slope, intercept = _weighted(x, y, weights)
+        weights = 1 / np.maximum(np.abs(y - slope * x - intercept), NEGLIGIBLE_S)
+    return slope, intercept
+
+
+def _weighted(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    slope, intercept = (float(value) for value in np.polyfit(x, y, 1, w=np.sqrt(weights)))
     if slope < 0:
-        return 0.0, max(0.0, float(np.mean(y)))
+        return 0.0, max(0.0, float(np.average(y, weights=weights)))
     if intercept < 0:
-        return max(0.0, float(x @ y / (x @ x))), 0.0
+        return max(0.0, float((weights * x) @ y / ((weights * x) @ x))), 0.0
     return slope, intercept
 
 
