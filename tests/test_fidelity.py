@@ -1,12 +1,13 @@
 """What is compared of both clocks, what counts and what is fitted; a small comparison on real processes."""
 
-import json
+import fnmatch
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from lambdascale.claims.book import book
 from lambdascale.errors import ConfigError
 from lambdascale.experiments import fidelity_score as score
 from lambdascale.experiments.fidelity import measure, predict
@@ -142,28 +143,41 @@ def test_a_ranking_is_wrong_only_where_systems_are_told_apart():
     assert score.disordered(ranking) == [("chain", "tree")]
 
 
-def test_claims_fail_by_what_is_off_and_say_what_was_not_counted():
-    times = {"complete": "multicast", "P50": "TTFT", "P90": "TTFT"}
-    good = [
+def named(table: pd.DataFrame) -> dict[str, tuple[float, ...]]:
+    return {metric.name: metric.values for metric in score.metrics(table)}
+
+
+def test_metrics_are_what_claims_are_about():
+    exact = [
         point(metric=metric, kind=kind, system=system)
-        for metric, kind in times.items()
+        for metric, kind in {"complete": "multicast", "P50": "TTFT", "P90": "TTFT"}.items()
         for system in ("kway", "chain")
     ]
-    claims = {claim.name: claim for claim in score.check(frame(*good))}
-    assert all(claim.holds for claim in claims.values())
     off = {"predicted_s": 3.0, "nodes": 8}
-    bad = frame(*good, point(**off), point(**off), point(metric="P50", kind="TTFT", **off))
-    failed = [claim.name for claim in score.check(bad) if not claim.holds]
-    assert failed == [
-        "error out of sample, median",
-        "error out of sample, P90",
-        "error of TTFT P50 out of sample, P90",
-    ]
+    table = frame(*exact, point(**off), point(metric="P50", kind="TTFT", **off), point(overruns=1))
+    assert named(table) == {
+        "fidelity.times.median_error": (0.0,),
+        "fidelity.times.p90_error": (0.4,),
+        "fidelity.ttft.p50_error": (0.0, 0.0, 0.5),
+        "fidelity.ttft.p90_error": (0.0, 0.0),
+        "fidelity.same_ranking": (1.0, 1.0),
+        "fidelity.hollow_share": (0.111111111,),
+    }
 
 
-def test_nothing_that_was_measured_supports_no_claim():
-    claims = list(score.check(frame(point(in_sample=True))))
-    assert [claim.holds for claim in claims if claim.expected != "reported"] == [False] * 6
+def test_a_wrong_ranking_is_said_so_and_of_what_was_not_measured_nothing():
+    swapped = [point(predicted_s=4.0), point(system="chain", measured_s=4.0)]
+    assert named(frame(*swapped))["fidelity.same_ranking"] == (0.0,)
+    assert list(named(frame(point(in_sample=True)))) == ["fidelity.hollow_share"]
+
+
+def test_every_claim_of_fidelity_is_about_a_metric_that_there_is():
+    names = {"fidelity.same_ranking", "fidelity.times.median_error", "fidelity.times.p90_error"}
+    names |= {"fidelity.ttft.p50_error", "fidelity.ttft.p90_error"}
+    claims = [claim for claim in book().claims if claim.notebook == "03_fidelity"]
+    assert claims
+    for claim in claims:
+        assert fnmatch.filter(names, claim.metric), claim.id
 
 
 def test_the_line_has_neither_a_negative_slope_nor_a_negative_intercept():
@@ -205,7 +219,7 @@ def test_a_backlog_is_the_same_each_time_and_there_is_none_without_serving():
     assert len({request.prompt for request in requests}) == len(requests) == 24
 
 
-def test_real_processes_and_the_simulator_are_compared(tmp_path):
+def test_real_processes_and_the_simulator_are_compared():
     """How close they are is not tested but reported: other work on the machine decides that."""
     trials = [Trial(2, 1, 4), Trial(3, 1, 8, serves=True), Trial(2, 1, 32)]
     seen: list[Trial] = []
@@ -216,6 +230,4 @@ def test_real_processes_and_the_simulator_are_compared(tmp_path):
     assert list(table["in_sample"]) == [True] * 10 + [False] * 2
     assert (table.loc[(32, "complete"), ["measured_s", "predicted_s"]] >= 0.6).all()
     assert table["provenance"].unique().tolist() == ["emulated, simulated"]
-    found.save(tmp_path)
-    assert len(pd.read_csv(tmp_path / "points.csv")) == len(found.points)
-    assert json.loads((tmp_path / "fit.json").read_text())["fit"]["num_blocks"] >= 4
+    assert found.fitted["num_blocks"].tolist() == [4]

@@ -15,7 +15,8 @@ import argparse
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -30,7 +31,7 @@ from lambdascale.model.catalogue import load_packed
 from lambdascale.model.layout import DTYPE_BYTES
 from lambdascale.model.packed import PackedModel
 from lambdascale.sim.conditions import Conditions
-from lambdascale.sim.machines import Hardware
+from lambdascale.sim.hardware import Hardware
 from lambdascale.units import gigabytes
 
 ROUNDS = 5
@@ -91,6 +92,25 @@ class Calibration:
         }
 
 
+def keep(hardware: Hardware, *paths: str) -> None:
+    """Write a hardware file to each path that is not empty."""
+    for path in filter(None, paths):
+        hardware.save(path)
+
+
+def overview(hardware: Hardware) -> pd.DataFrame:
+    """Return each number of a hardware file beside where it comes from."""
+    device = {f"device of {model}": device for model, device in hardware.device.items()}
+    stated = asdict(hardware) | device
+    rows = [
+        (name, value, hardware.sources.get(name.partition(" ")[0], ""))
+        for name, value in stated.items()
+        if name not in ("name", "sources", "device", "conditions")
+    ]
+    rows.append(("conditions", hardware.conditions, hardware.sources.get("conditions", "")))
+    return pd.DataFrame(rows, columns=["field", "value", "source"])
+
+
 def gigabits(rate: float) -> float:
     """Convert bytes/s to Gbit/s."""
     return 8 * rate / 1e9
@@ -102,8 +122,12 @@ def calibrate(
     transport: str = "shm",
     rounds: int = ROUNDS,
 ) -> Calibration:
-    """Measure and fit everything; takes about 20 s, more on a busy machine."""
-    packed = load_packed(model, dtype)
+    """Measure and fit everything; takes about 30 s, more on a busy machine."""
+    with ThreadPoolExecutor(1) as thread:  # a notebook's own thread has an event loop already
+        return thread.submit(_calibrate, load_packed(model, dtype), transport, rounds).result()
+
+
+def _calibrate(packed: PackedModel, transport: str, rounds: int) -> Calibration:
     writes = measure_writes(transport, rounds=rounds)
     series = {WRITES: ("bytes", *_of_writes(writes)), **_of_storage(packed, rounds)}
     series |= _of_engine(packed, rounds)
@@ -111,7 +135,7 @@ def calibrate(
     lines[WRITES] = fits.Line(writes.link.occupancy_s, writes.link.rate)
     tables = [fits.fitted(n, unit, x, s, lines[n]) for n, (unit, x, s) in series.items()]
     table = pd.concat(tables, ignore_index=True)
-    return Calibration(table, lines, writes, control_seconds(), model)
+    return Calibration(table, lines, writes, control_seconds(), packed.layout.model)
 
 
 Series = tuple[str, list[float], list[float]]  # unit, sizes, seconds

@@ -8,32 +8,31 @@ is off on the others. Run it on a machine that does nothing else.
 """
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from lambdascale.experiments import claims
 from lambdascale.experiments.agents import agent_nursery
 from lambdascale.experiments.fidelity_fit import Fit, fit
 from lambdascale.experiments.fidelity_points import points
-from lambdascale.experiments.fidelity_score import check, errors, ranking
+from lambdascale.experiments.fidelity_score import RANKED_BY, errors, metrics, ranking
 from lambdascale.experiments.inputs import Inputs
-from lambdascale.experiments.machine import machine
+from lambdascale.experiments.report import Report
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.run import run
 from lambdascale.experiments.simulated import SIZED_ABOVE
 from lambdascale.experiments.small_model import small_model
 from lambdascale.experiments.trials import PROFILES, Imposed, Trial, backlog, trials_of
+from lambdascale.figures import fidelity as drawing
 from lambdascale.fleet.nursery import Nursery
 from lambdascale.model.checksum import block_checksums
 from lambdascale.model.image import ImageSource
 from lambdascale.sim.conditions import Conditions
 from lambdascale.sim.models import image_checksums
 
-COPY_S, STEP_S = 2.0, 0.2
+COPY_S, STEP_S = 2.0, 0.25  # seconds of wall clock, many times what a node computes in them
 
 Watch = Callable[[Trial], None]
 
@@ -45,13 +44,10 @@ class Fidelity:
     points: pd.DataFrame
     fit: Fit
 
-    def save(self, folder: Path) -> None:
-        """Write points, errors, rankings and the fit; the claims are for whoever prints them."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.points.to_csv(folder / "points.csv", index=False)
-        errors(self.points).to_csv(folder / "errors.csv", index=False)
-        stated = {"machine": machine(), "fit": asdict(self.fit)}
-        (folder / "fit.json").write_text(json.dumps(stated, indent=2) + "\n", encoding="utf-8")
+    @property
+    def fitted(self) -> pd.DataFrame:
+        """The fit as a table of one row."""
+        return pd.DataFrame([asdict(self.fit)])
 
 
 def measure(
@@ -94,28 +90,37 @@ def predict(
     return run(spec, inputs=Inputs(image, backlog(trial, packed.shape.vocab)))
 
 
+def announced(trials: Sequence[Trial]) -> Watch:
+    """Return what prints each trial as it begins."""
+    numbers = iter(range(1, len(trials) + 1))
+
+    def watch(trial: Trial) -> None:
+        print(f"{next(numbers)} of {len(trials)}: {trial.label}", flush=True)
+
+    return watch
+
+
 def main() -> None:
-    """Measure, print errors, rankings and claims, and keep them."""
+    """Measure, print errors, rankings and claims, and keep them with the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--profile", choices=tuple(PROFILES), default="quick")
-    parser.add_argument("--out", type=Path, help="folder for the points, errors, fit and claims")
+    parser.add_argument("--out", type=Path, help="folder for points, errors, rankings, fit, figure")
     parser.add_argument("--copy-s", type=float, default=COPY_S, help="of the model on a link")
     parser.add_argument("--step-s", type=float, default=STEP_S, help="of a decode step, at least")
     arguments = parser.parse_args()
     trials = trials_of(arguments.profile)
-    numbered = iter(range(1, len(trials) + 1))
-
-    def watch(trial: Trial) -> None:
-        print(f"{next(numbered)} of {len(trials)}: {trial.label}", flush=True)
-
-    found = measure(trials, arguments.copy_s, arguments.step_s, watch)
-    print(found.fit, errors(found.points).round(4).to_string(index=False), sep="\n\n")
-    print(ranking(found.points, "P90").round(3).to_string(index=False))
-    stated = list(check(found.points))
-    print(claims.table(stated))
     if arguments.out:
-        found.save(arguments.out)
-        claims.save(stated, arguments.out)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+    found = measure(trials, arguments.copy_s, arguments.step_s, announced(trials))
+    out = Report(str(arguments.out or ""))
+    print(out.table("fit", found.fitted))
+    out.table("points", found.points)
+    print(out.table("errors", errors(found.points)).round(3).to_string(index=False))
+    for name in RANKED_BY:
+        table = out.table(f"ranking_{name.lower()}", ranking(found.points, name))
+        print(name, table.round(3).to_string(index=False), sep="\n")
+    out.draw("fidelity", drawing, found.points)
+    out.metrics(metrics(found.points))
 
 
 if __name__ == "__main__":

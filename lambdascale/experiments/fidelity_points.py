@@ -80,3 +80,23 @@ def _rows(trial: Trial, real: RunResult, virtual: RunResult) -> Iterator[dict[st
             "in_sample": trial.in_sample,
             "provenance": f"{real.provenance}, {virtual.provenance}",
         }
+
+
+def overview(trials: Sequence[Trial]) -> pd.DataFrame:
+    """Return how many trials there are of each kind, in sample and out."""
+    rows = [
+        {
+            "kind": "serving" if trial.serves else "multicast",
+            "sample": "in" if trial.in_sample else "out",
+            "nodes": trial.num_nodes,
+            "blocks": trial.num_blocks,
+            "sources": trial.num_sources,
+        }
+        for trial in trials
+    ]
+    groups = pd.DataFrame(rows).groupby(["kind", "sample"])
+    return groups.agg(_span).assign(trials=groups.size()).reset_index()
+
+
+def _span(column: "pd.Series[int]") -> str:
+    return f"{column.min()} to {column.max()}"

@@ -6,13 +6,16 @@ is the median of |measured ÷ fitted − 1|.
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from pandas import DataFrame
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from pandas import DataFrame, Series
 
 from lambdascale.figures import style
 
 COLUMNS = 3
+CROWDED = 2  # decades of an axis from which only powers of ten are labelled
 _HEIGHT = 2.5  # inches of a row
 _NEEDED = "series unit x seconds fitted_s residual"
 
@@ -43,5 +46,18 @@ def _series(panel: Axes, name: str, rows: DataFrame) -> None:
     )
     panel.scatter(rows["x"], rows["seconds"], s=26, color="#0173b2", label="measured", zorder=2)
     miss = rows["residual"].abs().median()
-    panel.set(xscale="log", yscale="log", title=f"{name}: ± {miss:.0%}")
-    panel.set(xlabel=str(rows["unit"].iloc[0]), ylabel="seconds")
+    panel.set(xscale="log", yscale="log", title=f"{name}: within {miss:.0%}")
+    panel.set(xlabel=str(rows["unit"].iloc[0]), ylabel="time")
+    _ticks(panel.xaxis, rows["x"], "")
+    _ticks(panel.yaxis, rows["seconds"], "s")
+
+
+def _ticks(axis: Axis, values: "Series[float]", unit: str) -> None:
+    """Few round numbers with prefixes: powers of ten alone would be too few, all would overlap."""
+    low, high = values.min(), values.max()
+    decades = np.log10(high / low)
+    axis.set_major_locator(
+        LogLocator(subs=(1.0,) if decades > CROWDED else (1.0, 2.0, 5.0), numticks=6)
+    )
+    axis.set_major_formatter(EngFormatter(unit, sep=" " if unit else ""))
+    axis.set_minor_formatter(NullFormatter())
