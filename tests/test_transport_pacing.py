@@ -1,14 +1,18 @@
 """Port bookkeeping: the rate holds, idle ports add nothing, express writes only take their share."""
 
+import asyncio
 import math
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transport_conformance import filled, link, notices, now, opened
 
 from lambdascale.errors import ConfigError
 from lambdascale.transport.base import Lane
 from lambdascale.transport.pacing import Port
+from lambdascale.transport.registry import TRANSPORTS, open_transport
 
 RATE = 100.0
 
@@ -55,3 +59,27 @@ def test_no_limit_and_impossible_rates():
     for rate in (0.0, -1.0, math.nan):
         with pytest.raises(ConfigError, match="link rate"):
             Port(rate)
+
+
+@pytest.mark.parametrize("name", TRANSPORTS)
+def test_the_bytes_travel_during_the_slot_and_are_seen_at_its_end(name: str):
+    """Else copying and waking up would come on top of the slot, and an emulated link be a slower one."""
+
+    async def check(nbytes: int = 1 << 20, slot_s: float = 0.4) -> None:
+        async with opened(partial(open_transport, name), 2, nbytes / slot_s) as (a, b):
+            source, target = await filled(a, 0, nbytes), await b.register(0, nbytes)
+            out = await link(a, b)
+            await out.write(source, 0, 0, 0, 0, 7)
+            await notices(b, 1)
+            began = now()
+            writing = asyncio.create_task(out.write(source, 0, nbytes, 0, 0, 8))
+            seen = asyncio.create_task(b.receive())
+            await asyncio.sleep(slot_s / 2)
+            assert target.view[: nbytes - 1] == source.view[: nbytes - 1]
+            assert not seen.done()
+            await seen
+            await writing
+            assert target.view == source.view
+            assert now() - began >= slot_s
+
+    asyncio.run(check())

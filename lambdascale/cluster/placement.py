@@ -12,6 +12,7 @@ tier of its sources. Which block travels when is up to `multicast`.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 
 from lambdascale.errors import ConfigError, NoCopyError
 from lambdascale.storage.tiers import Tier
@@ -128,12 +129,12 @@ def _members(
     host: Collection[int],
     ssd: Collection[int],
 ) -> tuple[Member, ...]:
-    def start(node: int) -> Start:
-        owners = ((gpu, Start.HOT), (host, Start.WARM), (ssd, Start.SSD))
-        return next((how for owner, how in owners if node in owner), Start.COLD)
-
-    members = [Member(node, start(node)) for node in free]
-    return tuple(sorted(members, key=lambda m: tuple(Start).index(m.start))[:count])
+    members: list[Member] = []
+    for owner, start in ((gpu, Start.HOT), (host, Start.WARM), (ssd, Start.SSD)):
+        left = count - len(members)
+        members += [Member(node, start) for node in islice(filter(owner.__contains__, free), left)]
+        free = [node for node in free if node not in owner]
+    return (*members, *(Member(node, Start.COLD) for node in free[: count - len(members)]))
 
 
 def _sources(

@@ -191,10 +191,16 @@ Record = (
 
 
 class RunLog:
-    """Collects records and shows each to `watch` as it happens."""
+    """Collects records and shows each to `watch` as it happens.
 
-    def __init__(self, watch: Callable[[Record], None] = lambda _: None) -> None:
+    With `every_token` False it wants only the first and the last token of a request.
+    """
+
+    def __init__(
+        self, watch: Callable[[Record], None] = lambda _: None, every_token: bool = True
+    ) -> None:
         self.records: list[Record] = []
+        self.every_token = every_token
         self._watch = watch
         self._start_s = 0.0
         self._phases: set[str] = set()

@@ -148,11 +148,13 @@ class Service:
         return changed
 
     def _record(self, output: m.Output, times: Sequence[float], served: Served) -> None:
-        for i, (token, time_s) in enumerate(zip(output.tokens, times, strict=True)):
-            last = output.last and i + 1 == len(times)
+        for i, time_s in enumerate(times):
+            position, last = output.position + i, output.last and i + 1 == len(times)
+            if not (self._log.every_token or last or position == 0):
+                continue
             self._log.add(
                 TokenRecord(
-                    output.request, output.position + i, token, self._log.since(time_s), served.head,
+                    output.request, position, output.tokens[i], self._log.since(time_s), served.head,
                     served.pipeline, served.record.kind, last,
                 )
             )  # fmt: skip

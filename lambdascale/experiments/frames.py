@@ -113,7 +113,7 @@ def _request(request: Request, mine: Sequence[TokenRecord], stages: Stages) -> d
     return {
         "request": request.id,
         "prompt_tokens": len(request.prompt),
-        "output_tokens": len(mine),
+        "output_tokens": mine[-1].position + 1 if mine else 0,
         "arrival_s": request.arrival_s,
         "ttft_s": mine[0].time_s - request.arrival_s if mine else None,
         "finished_s": mine[-1].time_s if mine else None,

@@ -87,6 +87,9 @@ def measure(transport: str, sizes: Sequence[int] = SIZES, rounds: int = ROUNDS) 
     theirs.close()
     try:
         seconds = asyncio.run(_write(transport, secret, ours.recv(), sizes, rounds))
+    except BaseException:
+        receiver.terminate()  # nobody has connected to it whose end it would notice
+        raise
     finally:
         ours.close()
         receiver.join()

@@ -51,7 +51,7 @@ def run_trace(
     """
     called_s = time.monotonic()
     workload = load_workload(spec, rows)
-    session, log = trace_session(spec, workload), RunLog(watch)
+    session, log = trace_session(spec, workload), RunLog(watch, spec.every_token)
     if spec.clock == "virtual":
         in_virtual_time(session, log, spec.conditions)
     else:

@@ -1,6 +1,7 @@
 """The writing end of a link: one thread moves bytes in order, the event loop collects the replies.
 
-Posting reserves the node's egress, so a backlog leaves at exactly the imposed rate. A peer's death is
+Posting reserves the node's egress, so a backlog leaves at exactly the imposed rate: a write's bytes move
+while its slot lasts and the peer hears of them at its end, as on a real wire. A peer's death is
 seen by the event loop as the end of the reply stream and fails every write, also one whose thread is
 still asleep or blocked: shutting the socket down wakes it.
 """
@@ -40,8 +41,9 @@ LinkCallback = Callable[["StreamLink"], None]
 
 
 class Job(NamedTuple):
-    """A frame to send once `due` (monotonic seconds) has come, and the bytes that go with it."""
+    """A frame and the bytes that go with it, which are on their way from `start` to `due` (monotonic s)."""
 
+    start: float
     due: float
     frame: Frame
     payload: memoryview
@@ -85,8 +87,11 @@ class StreamLink(ABC):
         """Get ready to write that range of the peer; on the event loop, in posting order."""
 
     @abstractmethod
-    def _move(self, frame: Frame, payload: memoryview) -> None:
-        """Send `frame` and bring `payload` to its place; on the writer thread, may block."""
+    def _move(self, job: Job) -> None:
+        """Bring the payload to its place, and once it is due let the peer see it; on the writer thread.
+
+        May block. Between the two it waits by `_wait_until`, and stops if that is False.
+        """
 
     async def write(
         self, source: Region, offset: int, nbytes: int, target: int, target_offset: int, tag: int
@@ -108,7 +113,8 @@ class StreamLink(ABC):
         posted: asyncio.Future[Answer | None] = self._loop.create_future()
         self._pending[frame.seq] = posted
         due = self._egress.leave(time.monotonic(), payload.nbytes, self._lane)
-        self._jobs.put(Job(due, frame, payload))
+        start = due - self._egress.seconds(payload.nbytes)
+        self._jobs.put(Job(start, due, frame, payload))
         return posted
 
     def _require_alive(self) -> None:
@@ -149,12 +155,16 @@ class StreamLink(ABC):
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            if (delay := job.due - time.monotonic()) > 0:
-                self._stopped.wait(delay)
-            if self._stopped.is_set():
+            if not self._wait_until(job.start):
                 return
-            self._move(job.frame, job.payload)
+            self._move(job)
             del job  # an idle thread must not keep the source alive
+
+    def _wait_until(self, time_s: float) -> bool:
+        """Sleep until then; False if the link was stopped."""
+        if (delay := time_s - time.monotonic()) > 0:
+            self._stopped.wait(delay)
+        return not self._stopped.is_set()
 
     def _on_readable(self) -> None:
         try:

@@ -1,7 +1,7 @@
 """An imposed link rate: when a write may leave and when it may be seen, as pure bookkeeping.
 
-A node's NIC has two `Port`s, egress and ingress, full duplex. The sender waits out its egress slot and
-then moves the bytes at once; the receiver shows them no sooner than its ingress could have taken them:
+A node's NIC has two `Port`s, egress and ingress, full duplex. The sender moves the bytes during its egress
+slot and tells of them at its end; the receiver shows them no sooner than its ingress could have taken them:
 
     egress   |--- block 0 ---|--- block 1 ---|          free = max(free, now) + n/r, leave at free
     ingress  |--- block 0 ---|--- block 1 ---|          free = max(free + n/r, now), shown at free
@@ -26,15 +26,19 @@ class Port:
         self._rate = rate
         self._free = 0.0
 
+    def seconds(self, nbytes: int) -> float:
+        """Return how long `nbytes` keep the port busy."""
+        return nbytes / self._rate
+
     def leave(self, now: float, nbytes: int, lane: Lane) -> float:
         """Reserve egress for `nbytes` from `now`; return the time at which they have left."""
-        seconds = nbytes / self._rate
+        seconds = self.seconds(nbytes)
         self._free = max(self._free, now) + seconds
         return now + seconds if lane is Lane.EXPRESS else self._free
 
     def arrive(self, now: float, nbytes: int, lane: Lane) -> float:
         """Reserve ingress for `nbytes` that came at `now`; return the time at which they may be seen."""
-        self._free += nbytes / self._rate
+        self._free += self.seconds(nbytes)
         if lane is Lane.EXPRESS:
             return now
         self._free = max(self._free, now)

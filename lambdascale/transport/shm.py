@@ -13,7 +13,7 @@ from lambdascale.transport.base import Lane
 from lambdascale.transport.copying import copy
 from lambdascale.transport.incoming import Incoming
 from lambdascale.transport.memory import MemoryRegion, Window
-from lambdascale.transport.outgoing import LinkCallback, StreamLink
+from lambdascale.transport.outgoing import Job, LinkCallback, StreamLink
 from lambdascale.transport.pacing import Port
 from lambdascale.transport.stream import StreamTransport
 from lambdascale.transport.wire import Frame, Kind, Reply, Status, check_range
@@ -41,11 +41,13 @@ class ShmLink(StreamLink):
             raise self.unknown_region(target)
         return Window(descriptor, reply.nbytes)
 
-    def _move(self, frame: Frame, payload: memoryview) -> None:
+    def _move(self, job: Job) -> None:
+        frame = job.frame
         if frame.kind is Kind.WRITE:  # the first one maps the window, also if it is empty
             view = self._windows[frame.region].view
-            copy(view[frame.offset : frame.offset + frame.nbytes], payload)
-        self._sock.sendall(frame.pack())
+            copy(view[frame.offset : frame.offset + frame.nbytes], job.payload)
+        if self._wait_until(job.due):
+            self._sock.sendall(frame.pack())
 
     def _finish(self) -> None:
         for window in self._windows.values():

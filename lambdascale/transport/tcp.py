@@ -12,9 +12,9 @@ import socket
 from lambdascale.errors import ConfigError
 from lambdascale.transport.incoming import Incoming, receive_into
 from lambdascale.transport.memory import MemoryRegion
-from lambdascale.transport.outgoing import StreamLink
+from lambdascale.transport.outgoing import Job, StreamLink
 from lambdascale.transport.stream import StreamTransport
-from lambdascale.transport.wire import Frame, Reply
+from lambdascale.transport.wire import Reply
 
 BUFFER_BYTES = 1 << 20
 _SCRATCH_BYTES = 1 << 16
@@ -26,9 +26,13 @@ class TcpLink(StreamLink):
     async def _prepare(self, target: int, offset: int, nbytes: int) -> None:
         return  # the receiver checks the range
 
-    def _move(self, frame: Frame, payload: memoryview) -> None:
-        self._sock.sendall(frame.pack(), socket.MSG_MORE if payload.nbytes else 0)
-        self._sock.sendall(payload)
+    def _move(self, job: Job) -> None:
+        payload = job.payload
+        self._sock.sendall(job.frame.pack(), socket.MSG_MORE if payload.nbytes else 0)
+        kept = 1 if job.due > job.start and payload.nbytes else 0  # what the receiver waits for
+        self._sock.sendall(payload[: payload.nbytes - kept])
+        if self._wait_until(job.due):
+            self._sock.sendall(payload[payload.nbytes - kept :])
 
 
 class TcpIncoming(Incoming):
