@@ -18,6 +18,7 @@ FROM ?= reference
 CREATED = .venv/.created-$(TORCH)
 INSTALLED = .venv/.installed-$(TORCH)
 FETCHED = .venv/.fetched-$(MODEL)
+PYTEST = OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest tests notebooks --nbval-lax --nbval-current-env
 PIP_INSTALL = $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check -c .venv/constraints.txt
 
 .DEFAULT_GOAL := help
@@ -39,7 +40,8 @@ format: $(INSTALLED) ## Format the code and apply the lint fixes that are safe
 	.venv/bin/ruff check --fix .
 
 test: setup ## Run every test, notebooks included (about fifteen minutes)
-	$(VENV_PYTHON) -m pytest tests notebooks --nbval-lax --nbval-current-env
+	$(PYTEST) -n auto --dist loadfile -m "not alone"
+	$(PYTEST) -m alone
 
 kick-the-tires: setup ## Run the notebooks at their quick defaults and print expected against obtained
 	$(VENV_PYTHON) -m lambdascale.experiments.reproduce --profile quick

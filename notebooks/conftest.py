@@ -1,6 +1,19 @@
 """What nbval does not compare: progress on stderr, widgets and pictures, which differ between runs."""
 
+from pathlib import Path
+
 import pytest
+
+from lambdascale.experiments.jobs import PROFILES
+
+MEASURED = {Path(job.notebook).name for jobs in PROFILES.values() for job in jobs if job.measured}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Notebooks that measure time on this machine have it to themselves."""
+    for item in items:
+        if item.path.suffix == ".ipynb" and item.path.stem in MEASURED:
+            item.add_marker(pytest.mark.alone)
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:

@@ -14,6 +14,8 @@ from lambdascale.model.catalogue import load_packed
 from lambdascale.sim.machines import load
 from lambdascale.sim.models import symbolic_model
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.parametrize(
     "known", [fits.Line(2e-4, 5e9), fits.Line(0.03, 1e8), fits.Line(0.0, 2e10)]

@@ -22,6 +22,8 @@ from lambdascale.model.packed import PackedModel
 from lambdascale.model.text import Tokenizer
 from lambdascale.workload.request import Request, Sampling
 
+pytestmark = pytest.mark.alone
+
 SAMPLED = Sampling(temperature=0.8, top_k=40, top_p=0.95, seed=3)
 LOAD_S = 2.0  # of a full load in the scenario that both clocks run
 STEP_S = 0.25  # of a decode step: 12 of them outlast what is left of the load when pipelines form

@@ -9,6 +9,8 @@ import pytest
 from browser import ROOT, Page
 from PIL import Image
 
+pytestmark = pytest.mark.alone
+
 NOTEBOOK = ROOT / "notebooks/explore/multicast_explorer.ipynb"
 PICTURE = "document.querySelector('.jp-OutputArea-output img.widget-image')"
 LINES = "[...document.querySelectorAll('.widget-html-content')].map(e => e.innerText)"

@@ -18,6 +18,8 @@ from lambdascale.experiments.trials import PROFILES, RANKED, Imposed, Trial, bac
 from lambdascale.sim.conditions import Conditions
 from lambdascale.sim.models import symbolic_model
 
+pytestmark = pytest.mark.alone
+
 # untied, as the model of `fidelity`: a step is one call of the engine with a launch cost, not two
 IMPOSED = Imposed(symbolic_model(num_layers=6, hidden=64, tied=False), copy_s=1.0, step_s=0.05)
 KNOWN = [Trial(2, 1, 8), Trial(4, 1, 16), Trial(4, 2, 8), Trial(3, 1, 16, serves=True)]

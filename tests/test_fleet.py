@@ -31,6 +31,8 @@ from lambdascale.sim.control import SimControl
 from lambdascale.sim.fleet import SimFleet
 from lambdascale.sim.network import SimNetwork
 
+pytestmark = pytest.mark.alone
+
 SECRET = b"a secret of sixteen bytes or more"
 DEVICE = DeviceModel(1e9, 1e12)
 

@@ -24,6 +24,8 @@ from lambdascale.model.packed import PackedModel
 from lambdascale.sim.models import nominal_model, symbolic_model
 from lambdascale.workload.request import Sampling
 
+pytestmark = pytest.mark.alone
+
 LAYOUTS = (
     symbolic_model(tied=True).layout,
     symbolic_model(tied=False).layout,

@@ -11,6 +11,8 @@ from lambdascale.multicast.costs import LinkCost
 from lambdascale.transport.registry import TRANSPORTS
 from lambdascale.units import MIB
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.parametrize(
     "cost", [LinkCost(5e-6, 20e-6, 5e9), LinkCost(2e-6, 1e-4, 1e9), LinkCost(3e-5, 0.0, 4e10)]

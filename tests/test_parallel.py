@@ -16,6 +16,8 @@ from lambdascale.experiments.jobs import Job, Task, to_do
 from lambdascale.experiments.manifest import write_manifest
 from lambdascale.experiments.parallel import LOG, run_all
 
+pytestmark = pytest.mark.alone
+
 SCRIPT = """
 import sys, time
 start = time.monotonic()

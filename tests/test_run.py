@@ -26,6 +26,8 @@ from lambdascale.experiments.simulated import symbolic_inputs
 from lambdascale.experiments.spec import RunSpec
 from lambdascale.fleet.nursery import Nursery
 
+pytestmark = pytest.mark.alone
+
 LOAD_S = 0.4
 
 

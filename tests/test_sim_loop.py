@@ -13,6 +13,8 @@ import pytest
 from lambdascale.sim.loop import REAL_CALLS, VirtualLoop, run
 from lambdascale.sim.stall import StalledError
 
+pytestmark = pytest.mark.alone
+
 
 def test_time_starts_at_zero_and_jumps_to_the_next_timer() -> None:
     async def main() -> list[float]:

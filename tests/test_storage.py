@@ -16,6 +16,8 @@ from lambdascale.model.checksum import checksum
 from lambdascale.storage.base import Storage
 from lambdascale.storage.files import FileStorage
 
+pytestmark = pytest.mark.alone
+
 NBYTES = 1_000_003
 
 

@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from lambdascale.experiments.bench_storage import measure, table
+
+pytestmark = pytest.mark.alone
 
 
 def test_both_sides_move_the_image_and_are_timed(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from lambdascale.units import gbps
 from lambdascale.workload.replay import Replay
 from lambdascale.workload.trace import TraceRow
 
+pytestmark = pytest.mark.alone
+
 LOAD_S = 0.6  # over a link; half of it from host memory, three times as long from an SSD
 STEP_S = 0.03  # of a decode step
 BURSTS = tuple(TraceRow(burst + 0.02 * i, 3 + i % 5, 8) for burst in (0.0, 4.0) for i in range(12))

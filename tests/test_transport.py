@@ -9,6 +9,8 @@ from transport_conformance import CHECKS, Check
 from lambdascale.errors import ConfigError
 from lambdascale.transport.registry import TRANSPORTS, open_transport
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", TRANSPORTS)

@@ -9,6 +9,8 @@ from lambdascale.experiments import bench_multicast
 from lambdascale.experiments.bench_multicast import CONTESTANTS, measure, table
 from lambdascale.units import MIB
 
+pytestmark = pytest.mark.alone
+
 
 def test_every_contestant_delivers_and_is_timed() -> None:
     timings = measure(nbytes=MIB, rounds=2)

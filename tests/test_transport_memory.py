@@ -16,6 +16,8 @@ from lambdascale.transport.registry import open_transport
 from lambdascale.transport.stream import StreamTransport
 from lambdascale.units import MIB
 
+pytestmark = pytest.mark.alone
+
 SIZE = 32 * MIB
 
 

@@ -14,6 +14,8 @@ from lambdascale.transport.base import Lane
 from lambdascale.transport.pacing import Port
 from lambdascale.transport.registry import TRANSPORTS, open_transport
 
+pytestmark = pytest.mark.alone
+
 RATE = 100.0
 
 

@@ -20,6 +20,8 @@ from lambdascale.transport.wire import (
     check_range,
 )
 
+pytestmark = pytest.mark.alone
+
 U64 = st.integers(0, 2**64 - 1)
 
 

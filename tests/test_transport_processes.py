@@ -15,6 +15,8 @@ from lambdascale.errors import PeerGoneError
 from lambdascale.transport.base import Lane, Link, Notice, PeerLost, Region, Transport
 from lambdascale.transport.registry import TRANSPORTS, open_transport
 
+pytestmark = pytest.mark.alone
+
 CHILD_FILE = Path(__file__).with_name("transport_child.py")
 CHILD_NODE = 1
 SIZE = 32 << 20

@@ -15,6 +15,8 @@ from lambdascale.transport.base import Lane, PeerLost, Transport
 from lambdascale.transport.registry import TRANSPORTS, open_transport
 from lambdascale.transport.tcp import TcpTransport
 
+pytestmark = pytest.mark.alone
+
 KIB = 1 << 10
 
 

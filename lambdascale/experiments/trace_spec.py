@@ -31,9 +31,9 @@ class TraceSpec:
 
     Capacities per node in GB (10⁹ bytes; None: the GPU holds the largest model, host memory and SSD hold
     all), rates in Gbit/s (0: as fast as it goes). An instance serves `in_flight` requests at once (None: one
-    per slot). `initial_gpu` and `initial_host` nodes hold every model in that tier at first, the GPU ones from
-    node 0 on, the host ones after them. `trace` is its file's name, `trace_digest` what was read. A node has
-    `gpus_per_node` GPUs, which are only counted: its rates, sizes and device are those of all of them
+    per slot). `initial_gpu` and `initial_host` nodes hold every model in that tier at first, the GPU ones
+    from node 0 on, the host ones after them. `trace` is its file's name, `trace_digest` what was read. A node
+    has `gpus_per_node` GPUs, which are only counted: its rates, sizes and device are those of all of them
     together. Without `every_token` the table of tokens has only the first and the last of each request.
     `conditions`: see `RunSpec`.
     """
