@@ -5,7 +5,7 @@
 #   TORCH=system        use the torch that PYTHON already has, instead of installing one
 #   TORCH=2.9.1         install that version of torch instead of the pinned one
 # The choice of torch is remembered in .venv until `make clean`. Of `make reproduce` and `make figures`:
-#   PROFILE=quick       the notebooks at their defaults; PROFILE=paper the figures alone; both by default
+#   PROFILE=quick       the notebooks at their defaults; trust: simulation against reality; paper: the figures; all by default
 #   FROM=results/runs   draw from what was run here instead of what is committed
 
 PYTHON ?= python3
@@ -13,7 +13,7 @@ TORCH ?= $(shell cat .venv/torch 2>/dev/null || echo pinned)
 
 VENV_PYTHON := .venv/bin/python
 MODEL := smollm2-135m
-PROFILE ?= quick paper
+PROFILE ?= quick trust paper
 FROM ?= reference
 CREATED = .venv/.created-$(TORCH)
 INSTALLED = .venv/.installed-$(TORCH)
@@ -46,7 +46,7 @@ test: setup ## Run every test, notebooks included (about fifteen minutes)
 kick-the-tires: setup ## Run the notebooks at their quick defaults and print expected against obtained
 	$(VENV_PYTHON) -m lambdascale.experiments.reproduce --profile quick
 
-reproduce: setup ## Kick the tires, then every figure at the paper's scale; ends with the claims (resumable)
+reproduce: setup ## Kick the tires, measure how far to trust the simulation, then draw every figure (resumable)
 	$(VENV_PYTHON) -m lambdascale.experiments.reproduce $(PROFILE:%=--profile %)
 
 figures: $(INSTALLED) ## Draw every figure again from committed results (FROM=reference) or a folder of results

@@ -55,14 +55,16 @@ class Task:
 PROFILES = {
     "quick": (
         Job("00_kick_the_tires", seconds=25, measured=True),
-        Job("02_calibrate", seconds=35, measured=True),
-        Job("03_fidelity", seconds=60, measured=True),
         Job("10_multicast_latency", seconds=35, measured=True),
         Job("20_execute_while_load", seconds=75, measured=True),
         Job("31_local_cache", seconds=65, measured=True),
         Job("11_schedules", seconds=10),
         Job("30_model_management", seconds=45),
         Job("paper/fig01_request_rates", seconds=10),
+    ),
+    "trust": (
+        Job("02_calibrate", seconds=35, measured=True),
+        Job("03_fidelity", seconds=60, measured=True),
     ),
     "paper": (
         Job("11_schedules", seconds=10),
