@@ -106,7 +106,7 @@ SYSTEMS: dict[str, System] = {
             256,
             "The same with groups that exist already, which nobody has for nodes that are yet to be chosen: "
             "line rate, whatever the number of nodes. Nothing is fitted. For 70B on one port the authors "
-            "measured 33.4 GB/s in all, while one GPU's path gives 17.5: give link_gbps accordingly.",
+            "measured 33.4 GB/s in all, while one GPU's path gives about 18: see TESTBED2_NVLINK.",
             "paper.md h.2",
         ),
         System(
