@@ -19,6 +19,7 @@ EVENT_DRIVEN = ScalingPolicy("concurrency", target=1.0, idle_s=1.0)  # idle as l
 BASELINE = SystemSpec(  # what the paper's baselines share: a model serves once it is all there
     execute_while_load=False,
     shifted_loads=False,
+    partial_sources=False,
     gpu_keep_alive_s=0.0,
     kv_switch="recompute",
 )
@@ -36,6 +37,7 @@ SYSTEMS: dict[str, System] = {
                 barrier=True,
                 window=1,
                 sources=("gpu", "host"),
+                partial_sources=False,
                 gpu_keep_alive_s=0.0,
                 kv_switch="recompute",
                 switch="group",
