@@ -27,6 +27,7 @@ class SystemSpec:
     ended the last one, and one request enters per step. A message through the system's manager takes
     `message_s`: a barrier waits for one before and one after each tick, a stage hop for `hop_messages`.
 
+    `partial_sources`: nodes that are still loading may send what they have to those that begin later.
     `max_sources` nodes send at most. A link carries at most `max_rate` bytes/s, however fast it is.
     `setup_s`: before blocks move between nodes. `instant`: loads take no time (a bound, no system).
     `copy_to_host`: nodes copy the model to host memory as soon as they serve it, not when they are
@@ -50,6 +51,7 @@ class SystemSpec:
     lock_step: bool = False
     message_s: float = 0.0
     hop_messages: int = 0
+    partial_sources: bool = True
     max_sources: int | None = None
     max_rate: float | None = None
     setup_s: tuple[SetupTime, ...] = ()

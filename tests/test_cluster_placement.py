@@ -221,3 +221,20 @@ def test_the_examples_in_the_docstrings_are_true():
     found = doctest.testmod(placement)
     assert found.attempted > 0
     assert found.failed == 0
+
+
+@pytest.mark.parametrize(
+    ("sending", "partial", "sources"),
+    [
+        ({}, [], [0, 1]),
+        ({}, [2], [0, 1]),
+        ({0: 1}, [2], [1]),
+        ({0: 1, 1: 1}, [2], [2]),
+        ({0: 2, 1: 1, 2: 1}, [2], [1]),
+    ],
+)
+def test_whole_copies_on_idle_ports_send_and_if_there_is_none_who_sends_least(
+    sending: dict[int, int], partial: list[int], sources: list[int]
+):
+    plan = place(3, [3, 4, 5], {0, 1}, (), (), partial=partial, sending=sending)
+    assert [origin.node for origin in plan.sources] == sources

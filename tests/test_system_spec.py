@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from serverless import NBYTES, STEP_S, Serverless, burst, deploy
+from serverless import NBYTES, STEP_S, Serverless, ask, burst, deploy
 from virtual import MODEL, Cluster, some_requests, virtual_spec
 
 from lambdascale.cluster.records import (
@@ -13,6 +13,7 @@ from lambdascale.cluster.records import (
     PipelineRecord,
     ResidencyRecord,
     ScaleRecord,
+    StartRecord,
     TokenRecord,
 )
 from lambdascale.config import ScaleSpec, SystemSpec
@@ -99,6 +100,25 @@ def test_no_more_nodes_send_than_are_allowed():
 
     assert senders(None) == {0, 1, 2}
     assert senders(1) == {0}
+
+
+def test_scale_outs_that_overlap_pass_on_what_has_come_and_each_gets_a_whole_link():
+    """Node 0 has the only copy; requests come one by one, faster than a copy takes."""
+
+    def loads_s(partial_sources: bool) -> list[float]:
+        system = SystemSpec(partial_sources=partial_sources, kv_switch="recompute")
+        requests = [ask(i, at=0.3 * i, max_tokens=200) for i in range(4)]
+        deployment = deploy("a", initial={0: GPU}, max_slots=1)
+        run = Serverless([deployment], requests, system=system).run()
+        begun = {r.node: r.time_s for r in run.records(StartRecord)}
+        whole: dict[int, float] = {}
+        for block in run.records(BlockRecord):
+            if block.origin == "network":
+                whole[block.node] = max(whole.get(block.node, 0.0), block.verified_s)
+        return [whole[node] - begun[node] for node in whole]
+
+    assert max(loads_s(True)) < 1.1
+    assert max(loads_s(False)) > 2.0, "three share one port"
 
 
 def test_groups_are_set_up_in_a_phase_of_its_own_before_anything_moves():

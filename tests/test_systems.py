@@ -1,5 +1,7 @@
 """The compared systems: the same tokens under each, and the times that they were fitted to."""
 
+from dataclasses import replace
+
 import pytest
 from serverless import Serverless, burst, deploy
 
@@ -7,6 +9,7 @@ from lambdascale.cluster.records import PipelineRecord, StartRecord, TokenRecord
 from lambdascale.config import ScaleSpec
 from lambdascale.errors import ConfigError
 from lambdascale.experiments import recorded
+from lambdascale.experiments.placed import on
 from lambdascale.experiments.run import run
 from lambdascale.experiments.simulated import symbolic_inputs
 from lambdascale.experiments.spec import RunSpec
@@ -14,6 +17,7 @@ from lambdascale.experiments.systems import SYSTEMS, system
 from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.multicast.costs import LinkCost
 from lambdascale.policy import ScalingPolicy
+from lambdascale.sim.conditions import Conditions
 from lambdascale.sim.hardware import AUTHORS, TESTBED1, WIRE_RATE
 from lambdascale.storage.tiers import Tier
 
@@ -99,6 +103,15 @@ def test_the_block_count_is_fixed_by_layers_or_by_what_an_operation_costs():
         for occupancy_s in (1e-2, 1e-5)
     )
     assert dear.scale.num_blocks < cheap.scale.num_blocks
+
+
+def test_ideal_feels_nothing_of_what_a_load_costs():
+    costs = Conditions(occupancy_s=0.1, connect_s=0.2, register_s=0.3, decision_s=0.4)
+    spec = on(TESTBED1, AUTHORS, RunSpec(model="llama-2-7b", scale=ScaleSpec(1, 4)))
+    ideal = SYSTEMS["ideal"].scale_out(replace(spec, conditions=costs))
+    assert ideal.conditions == Conditions(decision_s=0.4)
+    complete_s = run(ideal, inputs=symbolic_inputs(ideal)).phase_s("complete")
+    assert 0.4 < complete_s < 0.41
 
 
 def test_a_trace_keeps_its_queue_per_instance_under_any_system():

@@ -5,6 +5,7 @@ Afterwards everything is driven by what arrives (`service`, `growth`).
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
@@ -44,6 +45,7 @@ class Expansion:
         self._numbers = itertools.count()
         self._connecting: dict[int, Growth] = {}
         self._timetable = Timetable()
+        self._growths: list[Growth] = []  # in which something is still to be sent
 
     @property
     def due_s(self) -> float:
@@ -72,6 +74,7 @@ class Expansion:
         phases = Phases(self._log, number, service.model, begun_s)
         phases.reached("queued")
         growth = self._begin(service, placement, number, phases)
+        self._growths.append(growth)
         service.begin(growth)
         self._timetable.after(self._cluster.decision_s, lambda: self._decided(service, growth))
 
@@ -147,11 +150,17 @@ class Expansion:
         if not free:
             return Placement((), ())
         gpu, host, ssd = (self._stock.holders(model, tier) for tier in Tier)
-        if not gpu and not host:
-            gpu = self._stock.loading(model)  # what such a node gets it can send on at once
+        loading = self._stock.loading(model) if self._system.partial_sources else ()
         allowed = tuple(Tier[name.upper()] for name in self._system.sources)
         most = self._system.max_sources
-        return place(min(count, len(free)), free, gpu, host, ssd, most, allowed)
+        return place(
+            min(count, len(free)), free, gpu, host, ssd, most, allowed, loading, self._sending()
+        )
+
+    def _sending(self) -> Counter[int]:
+        """In how many scale-outs each node sends now."""
+        self._growths = [g for g in self._growths if not g.formation.complete]
+        return Counter(src for growth in self._growths for src in growth.sending)
 
     def _begin(self, service: Service, placement: Placement, number: int, phases: Phases) -> Growth:
         """Plan, pin every copy that blocks come from, and let the members work for the model."""

@@ -74,6 +74,7 @@ class Growth:
         )  # fmt: skip
         self.resuming: dict[int, None] = {}  # requests that a switch has moved and that wait
         self.pinned = list(pinned)
+        self.sending = frozenset(transfer.src for transfer in plan.transfers)
         self.begun_s = now()
         self.setup_s = _setup_s(system, image, plan)
         self._model = model

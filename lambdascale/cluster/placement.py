@@ -9,7 +9,7 @@ One scale-out may mix hot, warm and cold, or ssd and cold. 0 → N differs from 
 tier of its sources. Which block travels when is up to `multicast`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
@@ -67,12 +67,15 @@ def place(
     ssd: Collection[int],
     max_sources: int | None = None,
     sources_allowed: Collection[Tier] = tuple(Tier),
+    partial: Collection[int] = (),
+    sending: Mapping[int, int] | None = None,
 ) -> Placement:
     """Take `count` of the `free` nodes; `gpu`, `host` and `ssd` are the nodes with a complete copy there.
 
     Of two nodes that would start alike the earlier in `free` is taken. `sources_allowed` are the tiers
     from which a copy may go to another node; a node's own copy is always used. At most `max_sources` send,
-    ssd members apart. Raises ConfigError, and NoCopyError if a member could not get the model.
+    ssd members apart. `partial` nodes are still loading, but can send on what they get; `sending` says in how
+    many scale-outs a node sends now. Raises ConfigError, and NoCopyError if a member could not get the model.
 
     >>> plan = place(4, free=[1, 2, 3, 4, 5], gpu={0, 2}, host={3}, ssd={1})
     >>> [f"{member.node} {member.start}" for member in plan.members]
@@ -82,10 +85,12 @@ def place(
     """
     _check(count, free, max_sources)
     gpu, host, ssd = frozenset(gpu), frozenset(host), frozenset(ssd)
-    origins = _origins((gpu, host, ssd), sources_allowed)
+    origins = _origins((gpu | set(partial), host, ssd), sources_allowed)
     in_memory = any(origin.tier is not Tier.SSD for origin in origins)
     members = _members(count, free, gpu, host, () if in_memory else ssd)
-    placement = Placement(members, _sources(members, origins, max_sources))
+    readers = _readers(members, origins)
+    ranked = _ranked(members, origins, partial, sending or {})
+    placement = Placement(members, readers or _sources(members, ranked, max_sources))
     cold = placement.starting(Start.COLD)
     if cold and not placement.sources:
         allowed = ", ".join(tier.name for tier in sorted(sources_allowed)) or "none"
@@ -137,18 +142,35 @@ def _members(
     return (*members, *(Member(node, Start.COLD) for node in free[: count - len(members)]))
 
 
-def _sources(
-    members: Sequence[Member], origins: Sequence[Origin], max_sources: int | None
+def _ranked(
+    members: Sequence[Member],
+    origins: Sequence[Origin],
+    partial: Collection[int],
+    sending: Mapping[int, int],
 ) -> tuple[Origin, ...]:
-    """k = min(sources, cold members) (paper.md c.10); host copies that are being loaded come last."""
-    starts = {member.node: member.start for member in members}
-    readers = tuple(o for o in origins if starts.get(o.node) is Start.SSD)
-    if readers:
-        return readers
-    num_cold = sum(start is Start.COLD for start in starts.values())
-    num_sources = num_cold if max_sources is None else min(num_cold, max_sources)
-    ranked = sorted(origins, key=lambda o: (o.tier, starts.get(o.node) is Start.WARM))
-    return tuple(ranked[:num_sources])
+    """The whole copies on nodes that send nothing yet, host copies that are being loaded last.
+
+    If there is none, the node that sends least: half of a busy port is worse than what comes in at another.
+    """
+    warm = {member.node for member in members if member.start is Start.WARM}
+    idle = [o for o in origins if not sending.get(o.node) and o.node not in partial]
+    if idle:
+        return tuple(sorted(idle, key=lambda o: (o.tier, o.node in warm)))
+    return tuple(sorted(origins, key=lambda o: (sending.get(o.node, 0), o.node in partial))[:1])
+
+
+def _readers(members: Sequence[Member], origins: Sequence[Origin]) -> tuple[Origin, ...]:
+    """The members that read a share from their SSDs."""
+    ssd = {member.node for member in members if member.start is Start.SSD}
+    return tuple(origin for origin in origins if origin.node in ssd)
+
+
+def _sources(
+    members: Sequence[Member], ranked: Sequence[Origin], max_sources: int | None
+) -> tuple[Origin, ...]:
+    """k = min(sources, cold members) (paper.md c.10)."""
+    num_cold = sum(member.start is Start.COLD for member in members)
+    return tuple(ranked[: num_cold if max_sources is None else min(num_cold, max_sources)])
 
 
 def _check(count: int, free: Sequence[int], max_sources: int | None) -> None:

@@ -81,7 +81,7 @@ class Stock:
         """The assigned instances on whose GPUs the model is not complete yet."""
         slices, assigned = self.slices[model], self.assignments.of
         starts = range(0, len(assigned), slices.num_nodes)
-        complete = self.holders(model, Tier.GPU)
+        complete = frozenset(self.holders(model, Tier.GPU))
         return tuple(i for i in starts if assigned[i] == model and i not in complete)
 
     def pin_all(self, model: str, copies: Iterable[tuple[int, Tier]]) -> None:

@@ -5,9 +5,8 @@ itself, where nobody has a model. Neither counts as a prediction of what it came
 """
 
 from lambdascale.setup_times import SetupTime
-from lambdascale.sim.testbeds import WIRE_RATE
-
-PATH_70B = 17.5e9  # bytes/s from a port to one GPU of four on the larger nodes (paper.md h.1)
+from lambdascale.sim.testbeds import TESTBED1, TESTBED2
+from lambdascale.units import gbps
 
 # calibrated on rounds of 7B and 13B at 4 and 8 nodes: seconds = ROUND_S + bytes ÷ rate (paper.md h.1)
 ROUND_S = 6.3e-3
@@ -15,15 +14,15 @@ MESSAGE_S = ROUND_S / 2  # the report that a round is over, and the command for 
 LAMBDASCALE_RATE = 42.1e9
 FAASNET_RATE = 38.2e9  # and no time per round
 
-# replayed: seconds of NCCL broadcasts by bytes and nodes (paper.md 6.6), and the rate of their bytes
+# replayed: seconds of NCCL broadcasts by bytes and nodes (paper.md 6.6), and on which links
 NCCL = {
-    13_476_831_232: (WIRE_RATE, {2: 0.4534, 3: 0.6542, 4: 0.9286, 8: 0.8268}),
-    26_031_728_640: (WIRE_RATE, {2: 0.9024, 3: 0.9706, 4: 0.9706, 8: 1.2227}),
-    137_953_296_384: (PATH_70B, {2: 9.432, 3: 10.6234, 4: 12.9054}),
+    13_476_831_232: (TESTBED1, {2: 0.4534, 3: 0.6542, 4: 0.9286, 8: 0.8268}),
+    26_031_728_640: (TESTBED1, {2: 0.9024, 3: 0.9706, 4: 0.9706, 8: 1.2227}),
+    137_953_296_384: (TESTBED2, {2: 9.432, 3: 10.6234, 4: 12.9054}),
 }
 NCCL_GROUPS = tuple(  # whatever the bytes leave is what it takes to form a group
-    SetupTime(nbytes, members, seconds - nbytes / rate)
-    for nbytes, (rate, recorded) in NCCL.items()
+    SetupTime(nbytes, members, seconds - nbytes / gbps(testbed.link_gbps))
+    for nbytes, (testbed, recorded) in NCCL.items()
     for members, seconds in recorded.items()
 )
 

@@ -14,12 +14,12 @@ from lambdascale.storage.tiers import Capacity, Tier
 def scale_out(spec: RunSpec, inputs: Inputs) -> Session:
     """Return the session of one scale-out from the first `num_sources` nodes to all."""
     scale, image = spec.scale, inputs.image
-    room = whole_pages(image.layout.nbytes)
+    room, rate = whole_pages(image.layout.nbytes), spec.system.link_rate(spec.rate)
     cluster = ClusterSpec(
         scale.num_nodes,
         Capacity(gpu=room, host=0, ssd=room),
         scale.timeout_s,
-        link_rate=spec.system.link_rate(spec.rate),
+        link_rate=rate,
         device=spec.device,
         decision_s=spec.conditions.decision_s,
         set_up=spec.conditions.set_up,
@@ -33,6 +33,5 @@ def scale_out(spec: RunSpec, inputs: Inputs) -> Session:
         initial=dict.fromkeys(range(scale.num_sources), Tier.GPU),
         in_flight=scale.in_flight,
     )
-    rate = spec.system.link_rate(spec.rate)
     agents = tuple(AgentSpec(node, "", spec.transport, rate, spec.device) for node in cluster.nodes)
     return Session(spec.system, cluster, (deployment,), inputs.requests, agents)

@@ -10,6 +10,7 @@ from lambdascale.model.packed import PackedModel
 from lambdascale.multicast.block_count import fewest_blocks
 from lambdascale.multicast.costs import LinkCost
 from lambdascale.policy import ScalingPolicy
+from lambdascale.sim.conditions import Conditions
 from lambdascale.sim.models import simulated_model
 
 Blocks = int | Literal["layers", "chosen"]
@@ -30,23 +31,29 @@ class System:
 
     def scale_out(self, spec: RunSpec, cost: LinkCost | None = None) -> RunSpec:
         """Return the scale-out `spec` under this system; `cost` is that of its links, if known."""
-        scale, rate = spec.scale, spec.rate
-        cost = cost or LinkCost(spec.conditions.occupancy_s, spec.conditions.latency_s, rate)
-        packed = simulated_model(spec.model, spec.dtype)
+        scale, packed = spec.scale, simulated_model(spec.model, spec.dtype)
+        cost = cost or _cost(spec.conditions, spec.rate)
         blocks = self.num_blocks(packed, scale.num_nodes, scale.num_sources, cost)
-        scale = replace(scale, num_blocks=blocks)
-        return replace(spec, system=self.spec, scale=scale, label=self.spec.name)
+        return replace(
+            spec,
+            system=self.spec,
+            scale=replace(scale, num_blocks=blocks),
+            conditions=self._conditions(spec.conditions),
+            label=self.spec.name,
+        )
 
     def trace(self, spec: TraceSpec, cost: LinkCost | None = None) -> TraceSpec:
         """Return the trace run `spec` under this system and its policy; as `scale_out`."""
-        cost = cost or LinkCost(
-            spec.conditions.occupancy_s, spec.conditions.latency_s, spec.rate("link_gbps")
-        )
+        cost = cost or _cost(spec.conditions, spec.rate("link_gbps"))
         packed = simulated_model(spec.models[0], spec.dtype)
         blocks = self.num_blocks(packed, spec.num_nodes, 1, cost)
-        policy = replace(self.policy, per_instance=spec.policy.per_instance)
         return replace(
-            spec, system=self.spec, policy=policy, num_blocks=blocks, label=self.spec.name
+            spec,
+            system=self.spec,
+            policy=replace(self.policy, per_instance=spec.policy.per_instance),
+            num_blocks=blocks,
+            conditions=self._conditions(spec.conditions),
+            label=self.spec.name,
         )
 
     def num_blocks(
@@ -65,3 +72,13 @@ class System:
             cost,
             self.spec.window,
         )
+
+    def _conditions(self, conditions: Conditions) -> Conditions:
+        """Where loads take no time, neither does what belongs to them."""
+        if not self.spec.instant:
+            return conditions
+        return replace(conditions, occupancy_s=0.0, connect_s=0.0, register_s=0.0)
+
+
+def _cost(conditions: Conditions, rate: float) -> LinkCost:
+    return LinkCost(conditions.occupancy_s, conditions.latency_s, rate)

@@ -19,6 +19,7 @@ EVENT_DRIVEN = ScalingPolicy("concurrency", target=1.0, idle_s=1.0)  # idle as l
 BASELINE = SystemSpec(  # what the paper's baselines share: a model serves once it is all there
     execute_while_load=False,
     shifted_loads=False,
+    partial_sources=False,
     gpu_keep_alive_s=0.0,
     kv_switch="recompute",
 )
@@ -36,6 +37,7 @@ SYSTEMS: dict[str, System] = {
                 barrier=True,
                 window=1,
                 sources=("gpu", "host"),
+                partial_sources=False,
                 gpu_keep_alive_s=0.0,
                 kv_switch="recompute",
                 switch="group",
@@ -106,7 +108,7 @@ SYSTEMS: dict[str, System] = {
             256,
             "The same with groups that exist already, which nobody has for nodes that are yet to be chosen: "
             "line rate, whatever the number of nodes. Nothing is fitted. For 70B on one port the authors "
-            "measured 33.4 GB/s in all, while one GPU's path gives 17.5: give link_gbps accordingly.",
+            "measured 33.4 GB/s in all, while one GPU's path gives about 18: see TESTBED2_NVLINK.",
             "paper.md h.2",
         ),
         System(
