@@ -83,7 +83,6 @@ def test_without_demand_everything_idle_is_released_down_to_the_minimum(policy, 
         idle_for_s=(policy.idle_s,) * num,
         arrivals=(),
         scaling=False,
-        num_scale_outs=1,
     )
     assert desired(policy, quiet) == policy.min_instances
 
@@ -133,8 +132,7 @@ def test_the_first_instance_of_the_authors_waits_for_no_more_requests_and_no_fre
 
 def test_the_authors_release_idle_instances_only_when_nothing_waits():
     policy = replace(AUTHORS, idle_s=15.0)
-    seen = replace(EMPTY, num_instances=4, num_ready=4, num_serving=1, num_scale_outs=1)
-    seen = replace(seen, idle_for_s=(20.0, 15.0, 3.0))
+    seen = replace(EMPTY, num_instances=4, num_ready=4, num_serving=1, idle_for_s=(20.0, 15.0, 3.0))
     assert desired(policy, seen) == 2
     assert desired(policy, replace(seen, num_waiting=1)) == 4
 
@@ -222,14 +220,6 @@ def test_the_authors_count_waiting_requests_per_gpu_of_an_instance():
     seen = replace(EMPTY, num_instances=1, num_free_nodes=5)
     wanted = [desired(policy, replace(seen, num_waiting=waiting)) for waiting in (0, 3, 4, 9, 99)]
     assert wanted == [1, 1, 2, 3, 6]
-
-
-def test_the_authors_keep_what_serves_from_the_start_until_a_scale_out():
-    seen = replace(EMPTY, num_holding=2)
-    assert desired(AUTHORS, seen) == 2
-    idle = replace(seen, num_instances=2, num_ready=2, idle_for_s=(9.0, 9.0))
-    assert desired(AUTHORS, idle) == 2
-    assert desired(AUTHORS, replace(idle, num_scale_outs=1)) == 0
 
 
 def test_hard_coded_steps_take_the_place_of_the_queue_until_they_are_used_up():

@@ -24,8 +24,7 @@ class Observation:
     `idle_for_s` has an entry for each instance that serves nothing: since when, in seconds. `arrivals`
     ascend and reach back at least `history_s`. `scale_out_s` is how long a scale-out begun now would
     take, `service_s` how long a request holds a slot on average. `scaling`: a scale-out is running;
-    `num_scale_outs` have begun in which anything had to be loaded. `num_holding` could serve without a load.
-    Raises ConfigError.
+    `num_scale_outs` have begun in which anything had to be loaded. Raises ConfigError.
     """
 
     now: float
@@ -42,7 +41,6 @@ class Observation:
     service_s: float = 1.0
     scaling: bool = False
     num_scale_outs: int = 0
-    num_holding: int = 0
 
     def __post_init__(self) -> None:
         for name in ("num_waiting", "num_serving", "num_instances", "num_ready", "num_free_nodes"):
@@ -100,14 +98,11 @@ def recheck_s(policy: ScalingPolicy, seen: Observation) -> float | None:
 def _authors(policy: ScalingPolicy, seen: Observation) -> int:
     """One more GPU per waiting request, if enough wait to fill an instance; idle ones go if none waits.
 
-    Until something has been loaded, those that hold the model from the start serve, idle or not.
     Beyond the authors, whose models always have an instance: the first one waits neither for more requests
     nor for free nodes, lest a few requests wait for ever.
     """
     if seen.scaling:
         return seen.num_instances
-    if seen.num_waiting == 0 and not seen.num_scale_outs:
-        return max(seen.num_instances, seen.num_holding)
     if seen.num_waiting == 0:
         return seen.num_instances - seen.num_idle(policy.idle_s)
     new = seen.num_waiting // (policy.per_instance * seen.nodes_per_instance)

@@ -21,7 +21,6 @@ from lambdascale.cluster.shares import Held, fair_shares
 from lambdascale.cluster.stock import Stock
 from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
-from lambdascale.storage.tiers import Tier
 
 RETRY_S = 1.0  # what could not be done for want of room is tried again so often
 
@@ -194,5 +193,4 @@ class Balance:
             service_s=service.paces.service_s,
             scaling=service.scaling,
             num_scale_outs=service.num_scale_outs,
-            num_holding=len(self._stock.holders(service.model, Tier.GPU)),
         )
