@@ -64,6 +64,11 @@ PROFILES = {
     "paper": (
         Job("11_schedules", seconds=10),
         Job("30_model_management", seconds=45),
+        Job(
+            "paper/fig07_multicast_latency",
+            seconds=30,
+            parameters={"nodes_7b": "2, 4, 8", "nodes_13b": "4, 8, 12", "nodes_70b": "2, 4"},
+        ),
     ),
 }
 
