@@ -69,6 +69,11 @@ PROFILES = {
             seconds=30,
             parameters={"nodes_7b": "2, 4, 8", "nodes_13b": "4, 8, 12", "nodes_70b": "2, 4"},
         ),
+        Job(
+            "paper/fig08_throughput_ramp",
+            seconds=30,
+            parameters={"ks_7b": "1, 2, 4", "ks_70b": "1, 2"},
+        ),
     ),
 }
 

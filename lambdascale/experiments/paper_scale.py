@@ -1,7 +1,7 @@
 """The paper's scale-outs, on its testbeds and with its engine, for any of the systems (paper.md 6.1 to 6.5).
 
-7B and 13B run on testbed 1, a GPU a node; 70B on testbed 2, where a node is a host of four GPUs. Warm NCCL feeds
-one GPU of a host and lets NVLink do the rest, so its path is the faster one; the recorded set-up times of
+7B and 13B run on testbed 1, a GPU a node; 70B on testbed 2, where a node is a host of four GPUs. Warm NCCL
+feeds one GPU of a host and lets NVLink do the rest, so its path is the faster one; recorded set-up times of
 dynamic NCCL are what is left beyond the slower path, so it runs on that one.
 """
 

@@ -27,10 +27,20 @@ def in_order(names: Iterable[str]) -> list[str]:
     ['faasnet', 'nccl', 'mine']
     """
     distinct = list(dict.fromkeys(names))
-    known = [name for name in COLORS if name in distinct]
-    return known + [name for name in distinct if name not in COLORS]
+    places = list(COLORS)
+    return sorted(distinct, key=lambda name: _place(name, places))
 
 
 def color_of(name: str) -> str:
-    """Return the colour of a system; grey for others."""
-    return COLORS.get(name, REFERENCE_COLOR)
+    """Return the colour of a system, or of the one that a variant, "system (how)", is one of; else grey."""
+    return COLORS.get(name.partition(" (")[0], REFERENCE_COLOR)
+
+
+def line_of(name: str) -> str:
+    """Return the line of a system: dashed for a variant."""
+    return "--" if " (" in name else "-"
+
+
+def _place(name: str, places: list[str]) -> int:
+    base = name.partition(" (")[0]
+    return places.index(base) if base in places else len(places)
