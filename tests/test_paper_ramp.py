@@ -51,8 +51,8 @@ def test_loading_first_differs_in_that_alone():
 
 
 def test_nodes_may_hold_the_model_in_host_memory_alone():
-    ((spec, _),) = paper_ramp.from_host(MODEL, NODES, (3,), ["lambdascale"])
-    assert (spec.initial_gpu, spec.initial_host) == (0, 3)
+    ((spec, _),) = paper_ramp.from_host(MODEL, 8, (8,), ["lambdascale"])
+    assert (spec.initial_gpu, spec.initial_host, spec.num_nodes) == (0, 8, 8)
 
 
 def test_a_line_per_system_stands_on_both_sides_and_a_mark_on_the_near_one(runs, ramps):

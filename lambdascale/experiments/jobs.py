@@ -74,6 +74,15 @@ PROFILES = {
             seconds=30,
             parameters={"ks_7b": "1, 2, 4", "ks_70b": "1, 2"},
         ),
+        Job(
+            "paper/tr_block_count",
+            seconds=15,
+            parameters={"ks": "1, 2, 4", "blocks": "4, 8, 16, 32, 64"},
+        ),
+        Job("paper/tr_kway_order", seconds=10),
+        Job("paper/tr_ablation", seconds=10),
+        Job("paper/tr_host_memory", seconds=20, parameters={"ks": "1, 2, 4, 8"}),
+        Job("paper/tr_execute_while_load", seconds=20, parameters={"ks": "1, 2, 4"}),
     ),
 }
 

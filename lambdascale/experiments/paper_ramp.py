@@ -23,6 +23,7 @@ from lambdascale.workload.authors import BATCH
 SYSTEMS = ("lambdascale-paper", "lambdascale", "faasnet", "nccl", "serverlessllm")
 BASELINES = ("faasnet", "nccl", "serverlessllm")
 FROM_SSD = "serverlessllm"
+LOAD_FIRST = " (load first)"
 PAPERS = "lambdascale-paper"
 BIN_STEPS = 5  # a bin is so many decode steps, so that a busy instance is as high in each
 
@@ -46,7 +47,7 @@ def loading_first(model: str, num_nodes: int, ks: Ks, systems: Sequence[str]) ->
 
 
 def _load_first(one: System) -> System:
-    name = f"{one.spec.name} (load first)"
+    name = one.spec.name + LOAD_FIRST
     return replace(one, spec=replace(one.spec, name=name, execute_while_load=False))
 
 
@@ -140,6 +141,17 @@ def fig08_metrics(table: pd.DataFrame) -> Iterator[Metric]:
     ]
     if earliest:
         yield metric("fig08.order.earliest", map(float, earliest), "simulated")
+
+
+def load_first_metrics(table: pd.DataFrame) -> Iterator[Metric]:
+    """Those of `metrics`, and when the ramp starts: executing while loading ÷ loading first."""
+    yield from metrics("tr.execute_while_load", table)
+    ramp = table.set_index(["size", "k", "system"])["ramp_s"]
+    for size, k, name in ramp.index:
+        if name + LOAD_FIRST in table["system"].unique():
+            head = f"tr.execute_while_load.{word(size)}.k{k}.{word(name)}"
+            ratio = ramp[size, k, name] / ramp[size, k, name + LOAD_FIRST]
+            yield metric(f"{head}_ramp_ratio", ratio, "simulated")
 
 
 def _traces(result: RunResult) -> list[TraceSpec]:

@@ -89,6 +89,7 @@ def stress(
         models=(model,),
         dtype=DTYPE,
         replay=authors.replay(model),
+        num_nodes=num_nodes,
         link_gbps=hardware.link_gbps,
         device=AUTHORS.device(model, hardware),
         initial_gpu=in_gpu,

@@ -44,7 +44,7 @@ def draw(
     for panel in rows[-1]:
         panel.set_xlabel("time since the scale-out began (s)")
     handles, labels = rows[0][0].get_legend_handles_labels()
-    sheet.legend(handles, labels, loc="outside lower left", ncols=5, frameon=False)
+    sheet.legend(handles, labels, loc="outside lower left", ncols=3, frameon=False)
     return sheet
 
 
