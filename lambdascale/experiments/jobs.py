@@ -72,6 +72,25 @@ PROFILES = {
         Job("paper/fig01_request_rates", seconds=10),
         Job("paper/fig04_architecture", seconds=10),
         Job("paper/table1_testbeds", seconds=10),
+        Job(
+            "paper/fig07_multicast_latency",
+            seconds=30,
+            parameters={"nodes_7b": "2, 4, 8", "nodes_13b": "4, 8, 12", "nodes_70b": "2, 4"},
+        ),
+        Job(
+            "paper/fig08_throughput_ramp",
+            seconds=30,
+            parameters={"ks_7b": "1, 2, 4", "ks_70b": "1, 2"},
+        ),
+        Job(
+            "paper/tr_block_count",
+            seconds=15,
+            parameters={"ks": "1, 2, 4", "blocks": "4, 8, 16, 32, 64"},
+        ),
+        Job("paper/tr_kway_order", seconds=10),
+        Job("paper/tr_ablation", seconds=10),
+        Job("paper/tr_host_memory", seconds=20, parameters={"ks": "1, 2, 4, 8"}),
+        Job("paper/tr_execute_while_load", seconds=20, parameters={"ks": "1, 2, 4"}),
     ),
 }
 

@@ -74,16 +74,30 @@ def styled(draw: Callable[_P, _T]) -> Callable[_P, _T]:
 
 def panels(title: str, heights: Sequence[float], provenance: str) -> tuple[Sheet, list[Axes]]:
     """Return a stamped figure with one panel per height (inches), stacked, sharing the x axis."""
-    height = sum(heights) + 1.1
-    strip = _STAMP_INCHES / height
-    layout = ConstrainedLayoutEngine(rect=(0, strip, 1, 1 - strip))
-    sheet = Sheet(figsize=(8.0, height), layout=layout)
+    sheet = _sheet(title, 8.0, sum(heights) + 1.1, provenance)
     axes = sheet.subplots(
         len(heights), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": list(heights)}
     )
+    return sheet, list(axes[:, 0])
+
+
+def grid(
+    title: str, heights: Sequence[float], widths: Sequence[float], provenance: str
+) -> tuple[Sheet, list[list[Axes]]]:
+    """Return a stamped figure with rows and columns of panels (inches) whose axes are their own."""
+    sheet = _sheet(title, sum(widths), sum(heights) + 1.1, provenance)
+    ratios = {"height_ratios": list(heights), "width_ratios": list(widths)}
+    axes = sheet.subplots(len(heights), len(widths), squeeze=False, gridspec_kw=ratios)
+    return sheet, [list(row) for row in axes]
+
+
+def _sheet(title: str, width: float, height: float, provenance: str) -> Sheet:
+    strip = _STAMP_INCHES / height
+    layout = ConstrainedLayoutEngine(rect=(0, strip, 1, 1 - strip))
+    sheet = Sheet(figsize=(width, height), layout=layout)
     sheet.suptitle(title, x=0.01, ha="left")
     stamp(sheet, provenance)
-    return sheet, list(axes[:, 0])
+    return sheet
 
 
 def stamp(sheet: Figure, provenance: str) -> None:
