@@ -62,8 +62,8 @@ readme: $(INSTALLED) ## Write the tables of README.md and artifact/profiles from
 bench: setup ## Measure multicast, storage and batching as ratios against memcpy and transformers
 	$(VENV_PYTHON) -m lambdascale.experiments.bench
 
-lab: setup ## Open the notebooks in JupyterLab
-	.venv/bin/jupyter lab notebooks
+lab: setup ## Open notebooks/00_start_here in JupyterLab
+	.venv/bin/jupyter lab notebooks/00_start_here.ipynb
 
 clean: ## Remove the environment and the caches; results/ stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -73,9 +73,9 @@ class Page:
                 "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
             )
 
-    def key(self, key: str, code: int) -> None:
-        """Press and release a key."""
-        named = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+    def key(self, key: str, code: int, text: str = "") -> None:
+        """Press and release a key; `text` is what it types."""
+        named = {"key": key, "code": key, "windowsVirtualKeyCode": code, "text": text}
         self.command("Input.dispatchKeyEvent", type="keyDown", **named)
         self.command("Input.dispatchKeyEvent", type="keyUp", **named)
 

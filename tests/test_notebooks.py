@@ -12,7 +12,7 @@ from lambdascale.experiments.jobs import PROFILES, check_parameters
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted([*FOLDER.glob("*.ipynb"), *FOLDER.glob("paper/*.ipynb")])
-READERS = {"99_claims"}  # show what others left behind, and are no job
+READERS = {"00_start_here", "99_claims"}  # show what others left behind, and are no job
 MAX_CELLS, MAX_LINES, MAX_BYTES = 25, 8, 200_000
 CHECKED = "nbval-check-output"
 DRAWS = re.compile(r"\.(draw|figure)\(\"")

@@ -29,7 +29,7 @@ def cached_run(
     A folder that is not complete, or was written by other code, is written anew. Raises
     LambdaScaleError.
     """
-    return _kept(spec, results, watch, partial(run, spec, watch, nursery=nursery))
+    return kept(spec, results, watch, partial(run, spec, watch, nursery=nursery))
 
 
 def run_each(
@@ -57,14 +57,13 @@ def replay_each(cases: Sequence[Case], results: str | Path | None = None) -> Run
     def work(spec: TraceSpec, rows: Sequence[TraceRow], nursery: Nursery | None) -> RunResult:
         spec = replace(spec, trace_digest=spec.trace_digest or digest_of(rows))
         replay = partial(run_trace, spec, rows, nursery=nursery)
-        return replay() if results is None else _kept(spec, results, ignore, replay)
+        return replay() if results is None else kept(spec, results, ignore, replay)
 
     return _in_turn((spec, partial(work, spec, rows)) for spec, rows in cases)
 
 
-def _kept(
-    spec: Spec, results: str | Path, watch: Watch, work: Callable[[], RunResult]
-) -> RunResult:
+def kept(spec: Spec, results: str | Path, watch: Watch, work: Callable[[], RunResult]) -> RunResult:
+    """Load the result of `spec` from its folder below `results`; do `work` and keep it if there is none."""
     folder = folder_of(Path(results), spec)
     if is_current(folder):
         watch(PhaseRecord("loaded", 0.0))

@@ -4,12 +4,15 @@ A request without a first token stays in the denominator: its curve ends below 1
 """
 
 import numpy as np
+import numpy.typing as npt
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from lambdascale.figures import style
+
+Values = npt.NDArray[np.float64]
 
 
 @style.styled
@@ -29,11 +32,16 @@ def draw(requests: DataFrame, *, provenance: str) -> Figure:
     return sheet
 
 
-def _curve(panel: Axes, run: str, ttft: np.ndarray, color: object) -> None:
+def cumulative(ttft: Values) -> tuple[Values, Values]:
+    """Return the times and the share of all that had a first token by then; NaN: none was produced."""
     reached = np.sort(ttft[np.isfinite(ttft)])
-    share = np.arange(len(reached) + 1) / len(ttft)
+    return np.append(0.0, reached), np.arange(len(reached) + 1) / len(ttft)
+
+
+def _curve(panel: Axes, run: str, ttft: np.ndarray, color: object) -> None:
+    times, share = cumulative(ttft)
     label = f"{run}: {_quantile(ttft, 0.5)} · {_quantile(ttft, 0.9)}"
-    panel.step(np.append(0, reached), share, where="post", color=color, linewidth=2, label=label)
+    panel.step(times, share, where="post", color=color, linewidth=2, label=label)
 
 
 def _quantile(ttft: np.ndarray, share: float) -> str:

@@ -65,11 +65,10 @@ def _draw_nodes(
         names.sort()
     labels, steps = [], []
     for name in names:
-        mine = allocations[allocations[by] == name].fillna({"until_s": end_s})
-        mine = mine.assign(until_s=mine["until_s"].clip(upper=end_s))
+        mine = ended(allocations[allocations[by] == name], end_s)
         gpu_s = gpus_per_node * (mine["until_s"] - mine["from_s"]).sum()
         labels.append(f"{name or 'the model'}: {gpu_s:,.0f} GPU-s")
-        steps.append(_steps(mine, end_s))
+        steps.append(nodes_over_time(mine, end_s))
     (_areas if by == "model" else _curves)(panel, labels, steps)
     panel.set_ylim(bottom=0)
     panel.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -98,8 +97,14 @@ def _areas(panel: Axes, labels: Sequence[str], steps: Sequence[Steps]) -> None:
         base = top
 
 
-def _steps(allocations: DataFrame, end_s: float) -> Steps:
-    """When the number of nodes changes, and what it is from then on."""
+def ended(allocations: DataFrame, end_s: float) -> DataFrame:
+    """Return the same intervals, all of which end by `end_s`."""
+    return allocations.assign(until_s=allocations["until_s"].fillna(end_s).clip(upper=end_s))
+
+
+def nodes_over_time(allocations: DataFrame, end_s: float) -> Steps:
+    """Return when the number of nodes changes, and what it is from then on, up to `end_s`."""
+    allocations = ended(allocations, end_s)
     changes = np.concatenate([[0.0], allocations["from_s"], allocations["until_s"], [end_s]])
     num = len(allocations)
     signs = np.concatenate([[0], np.ones(num, int), -np.ones(num, int), [0]])

@@ -48,11 +48,11 @@ def bin_edges(end_s: float, bin_s: float | None) -> npt.NDArray[np.floating[Any]
     """
     if bin_s is not None and bin_s <= 0:
         raise ConfigError(f"bin_s is {bin_s}; it must be positive")
-    width = _nice(end_s / _NUM_BINS) if bin_s is None else bin_s
+    width = nice(end_s / _NUM_BINS) if bin_s is None else bin_s
     return np.arange(int(end_s // width) + 2) * width
 
 
-def _nice(width: float) -> float:
+def nice(width: float) -> float:
     """Round up to 1, 2 or 5 times a power of ten."""
     scale = float(10 ** np.floor(np.log10(max(width, 1e-6))))
     return next(

@@ -4,15 +4,15 @@ import doctest
 import subprocess
 import sys
 from base64 import b64decode
-from itertools import chain
-from pathlib import Path
 
 import pytest
 
-from lambdascale import explore as module
 from lambdascale.errors import ConfigError
 from lambdascale.experiments.scenario import Scenario, foretell
-from lambdascale.explore import Explorer, State, explore, picture, sentence
+from lambdascale.explore import link
+from lambdascale.explore import multicast as module
+from lambdascale.explore.link import Link
+from lambdascale.explore.multicast import BEST, Explorer, State, explore, picture, sentence, told
 from lambdascale.figures import style
 
 PNG = b"\x89PNG"
@@ -26,8 +26,8 @@ def explorer() -> Explorer:
 def test_the_first_state_is_the_end_of_the_first_scenario(explorer: Explorer) -> None:
     first = foretell(explorer.controls.scenario())
     assert (explorer.now.value, explorer.now.max, explorer.play.max) == (17, 17, 17)
-    assert explorer.image.value == style.png(picture(State(first.scenario)))
-    assert explorer.line.value == sentence(first)
+    assert explorer.told.image.value == style.png(picture(State(first.scenario)))
+    assert explorer.told.line.value == told(first, Link())
 
 
 @pytest.mark.parametrize(
@@ -44,35 +44,36 @@ def test_the_first_state_is_the_end_of_the_first_scenario(explorer: Explorer) ->
 def test_every_control_changes_picture_and_line(
     explorer: Explorer, control: str, value: object
 ) -> None:
-    before = explorer.image.value, explorer.line.value
+    before = explorer.told.image.value, explorer.told.line.value
     getattr(explorer.controls, control).value = value
     outcome = foretell(explorer.controls.scenario())
     assert getattr(outcome.scenario, control) == value
-    assert explorer.image.value != before[0]
-    assert explorer.line.value == sentence(outcome) != before[1]
-    assert bytes(explorer.image.value).startswith(PNG)
+    assert explorer.told.image.value != before[0]
+    assert explorer.told.line.value == told(outcome, Link()) != before[1]
+    assert sentence(outcome) in explorer.told.line.value
+    assert bytes(explorer.told.image.value).startswith(PNG)
 
 
 def test_rate_and_time_matter_only_with_a_node_to_apply_to(explorer: Explorer) -> None:
-    before = explorer.image.value
+    before = explorer.told.image.value
     explorer.controls.slow_rate.value = 0.5
     explorer.controls.killed_at.value = 3
-    assert explorer.image.value == before
+    assert explorer.told.image.value == before
     explorer.controls.slow_node.value = explorer.controls.killed_node.value = 5
     assert "0.5" in str(explorer.controls.scenario())
-    assert "all survivors hold all blocks" in explorer.line.value
-    assert "the repair sends" in explorer.line.value
+    assert "all survivors hold all blocks" in explorer.told.line.value
+    assert "the repair sends" in explorer.told.line.value
 
 
 def test_each_moment_is_a_picture_and_the_line_stays(explorer: Explorer) -> None:
-    line, pictures = explorer.line.value, set()
+    line, pictures = explorer.told.line.value, set()
     for moment in (0, 4, 9, 17):
         explorer.now.value = moment
         state = State(explorer.controls.scenario(), moment)
-        assert explorer.image.value == style.png(picture(state))
-        pictures.add(bytes(explorer.image.value))
+        assert explorer.told.image.value == style.png(picture(state))
+        pictures.add(bytes(explorer.told.image.value))
     assert len(pictures) == 4
-    assert explorer.line.value == line
+    assert explorer.told.line.value == line
 
 
 @pytest.mark.parametrize(
@@ -87,23 +88,23 @@ def test_each_moment_is_a_picture_and_the_line_stays(explorer: Explorer) -> None
 def test_what_cannot_work_is_one_line_and_goes_away_again(
     explorer: Explorer, changes: dict[str, object], message: str
 ) -> None:
-    image, line = explorer.image.value, explorer.line.value
+    image, line = explorer.told.image.value, explorer.told.line.value
     first = {name: getattr(explorer.controls, name).value for name in changes}
     for name, value in changes.items():
         getattr(explorer.controls, name).value = value
-    assert message in explorer.line.value
-    assert len(explorer.line.value.splitlines()) == 1
-    assert explorer.image.layout.display == "none"
+    assert message in explorer.told.line.value
+    assert len(explorer.told.line.value.splitlines()) == 1
+    assert explorer.told.image.layout.display == "none"
     for name, value in first.items():
         getattr(explorer.controls, name).value = value
-    assert (explorer.line.value, explorer.image.layout.display) == (line, None)
-    assert explorer.image.value == image
+    assert (explorer.told.line.value, explorer.told.image.layout.display) == (line, None)
+    assert explorer.told.image.value == image
 
 
 def test_whoever_has_no_widgets_sees_the_picture(explorer: Explorer) -> None:
     bundle = explorer._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
-    assert b64decode(str(bundle["image/png"])) == explorer.image.value
+    assert b64decode(str(bundle["image/png"])) == explorer.told.image.value
 
 
 def test_a_first_scenario_that_cannot_work_is_refused() -> None:
@@ -120,20 +121,31 @@ def test_the_largest_state_of_the_sliders_is_drawn() -> None:
     assert style.png(picture(State(largest, 20))).startswith(PNG)
 
 
-def test_the_committed_notebook_has_run_and_is_thin() -> None:
-    nbformat = pytest.importorskip("nbformat")
-    path = Path(__file__).parent.parent / "notebooks/explore/multicast_explorer.ipynb"
-    code = [c for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
-    assert [c.execution_count for c in code] == list(range(1, len(code) + 1))
-    kinds = set(chain.from_iterable(o.get("data", {}) for o in code[-1].outputs))
-    assert {"image/png", "application/vnd.jupyter.widget-view+json"} <= kinds
-    assert all(len(c.source.splitlines()) <= 8 for c in code)
+def test_the_link_chooses_algorithm_and_blocks_if_asked() -> None:
+    explorer = Explorer(Scenario("kway", 8, 1, 16), Link("smollm2-135m", 400), best_for_link=True)
+    fast = explorer.controls.scenario()
+    explorer.controls.link_gbps.value = 1
+    slow = explorer.controls.scenario()
+    assert slow.num_blocks > 5 * fast.num_blocks
+    assert "at 1 Gbit/s: 2." in explorer.told.line.value
+    explorer.controls.algorithm.value = "chain"
+    assert explorer.controls.scenario().num_blocks == 16
+
+
+def test_the_rate_of_the_link_changes_seconds_and_not_block_times(explorer: Explorer) -> None:
+    image, line = explorer.told.image.value, explorer.told.line.value
+    explorer.controls.link_gbps.value = 10
+    assert explorer.told.image.value == image
+    assert line.split("<br>")[0] == explorer.told.line.value.split("<br>")[0]
+    assert "at 10 Gbit/s" in explorer.told.line.value
+    assert BEST not in explorer.told.line.value
 
 
 def test_the_explorer_needs_no_torch() -> None:
-    code = "import sys, lambdascale.explore; sys.exit('torch' in sys.modules)"
+    code = "import sys, lambdascale.explore.multicast; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_examples_in_the_documentation_hold() -> None:
     assert doctest.testmod(module).failed == 0
+    assert doctest.testmod(link).failed == 0
