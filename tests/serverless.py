@@ -111,12 +111,12 @@ class CheckedController(Controller):
         super()._handle(message)
         self.stock.residency.check_integrity()
 
-    def _cover(self, coverage: m.Coverage) -> None:
+    def _cover(self, coverage: m.Coverage) -> bool:
         for arrival in coverage.arrivals:
             tiers = (Tier.GPU, Tier.HOST) if arrival.origin == "network" else ()
             copies = [self.stock.residency.copy(arrival.src, t, coverage.model) for t in tiers]
             assert not tiers or any(copy and copy.pins for copy in copies), "senders stay"
-        super()._cover(coverage)
+        return super()._cover(coverage)
 
     async def _serve(self, requests: Sequence[Request]) -> None:
         await super()._serve(requests)
