@@ -21,7 +21,8 @@ class ScalingPolicy:
     A decision falls every `poll_s` seconds, the first after `phase_s`; with `poll_s` 0 whenever something
     changes. An instance is released once it has been idle for `idle_s`. When models outnumber instances,
     one that has held its last instance for `quantum_s` yields it. Unless `concurrent`, no scale-out
-    starts while one of the same model runs.
+    starts while one of the same model runs. `initial_instances` are there from the start, and stay at least
+    until the first scale-out that has to load anything.
 
     Of the authors' rule alone: `per_instance` waiting requests are worth an instance more (theirs: one per
     GPU of a node), and the first scale-outs take as many as `steps` says, however many wait (paper.md d.4).
@@ -32,6 +33,7 @@ class ScalingPolicy:
     poll_s: float = 0.0
     phase_s: float = 0.0
     min_instances: int = 0
+    initial_instances: int = 0
     max_instances: int | None = None
     target: float = 0.7
     idle_s: float = 0.0
@@ -61,8 +63,9 @@ class ScalingPolicy:
 
     def _check_instances(self) -> None:
         least, most = self.min_instances, self.max_instances
-        if least < 0:
-            raise ConfigError(f"min_instances is {least}; it must be 0 or more")
+        for name in ("min_instances", "initial_instances"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more")
         if most is not None and most < max(1, least):
             raise ConfigError(
                 f"max_instances is {most}; it must be at least {max(1, least)}, or None for no bound"

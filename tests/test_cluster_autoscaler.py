@@ -190,6 +190,7 @@ def test_every_policy_has_a_rule():
         ({"phase_s": 0.5}, "phase_s is 0.5 but poll_s is 0"),
         ({"quantum_s": 0.0}, "quantum_s is 0.0"),
         ({"min_instances": -1}, "min_instances is -1"),
+        ({"initial_instances": -1}, "initial_instances is -1"),
         ({"max_instances": 0}, "max_instances is 0; it must be at least 1"),
         ({"min_instances": 4, "max_instances": 3}, "max_instances is 3; it must be at least 4"),
         ({"target": 0.0}, r"target is 0.0; it is a share of slots, in \(0, 1\]"),
@@ -228,6 +229,12 @@ def test_hard_coded_steps_take_the_place_of_the_queue_until_they_are_used_up():
     wanted = [desired(policy, replace(seen, num_scale_outs=done)) for done in (0, 1, 2)]
     assert wanted == [1 + 3, 1 + 6, 1 + 1]
     assert desired(policy, replace(seen, num_waiting=0)) == 1, "nobody waits"
+
+
+def test_initial_instances_stay_until_a_scale_out_had_to_load():
+    policy = replace(AUTHORS, initial_instances=1)
+    seen = replace(EMPTY, num_instances=1, num_ready=1, idle_for_s=(9.0,))
+    assert [desired(policy, replace(seen, num_scale_outs=done)) for done in (0, 1)] == [1, 0]
 
 
 @pytest.mark.parametrize("bad", [{"per_instance": 0}, {"steps": (3, 0)}])

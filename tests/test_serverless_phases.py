@@ -3,7 +3,7 @@
 import pytest
 from serverless import Serverless, ask, burst, deploy
 
-from lambdascale.cluster.records import SCALE_PHASES, ScaleRecord
+from lambdascale.cluster.records import SCALE_PHASES, ScaleRecord, StartRecord
 from lambdascale.config import SystemSpec
 from lambdascale.policy import ScalingPolicy
 from lambdascale.storage.tiers import Tier
@@ -68,6 +68,14 @@ def test_a_scale_out_begins_when_its_oldest_request_came():
     assert names["begun"] == pytest.approx(2.0)
     assert names["queued"] == pytest.approx(2.5)
     assert names["first token"] == pytest.approx(run.first_token_s(0), abs=0.001)
+
+
+def test_initial_instances_serve_from_the_start_whenever_the_first_decision_falls():
+    policy = ScalingPolicy("authors", poll_s=1.0, phase_s=0.5, initial_instances=1)
+    system = SystemSpec(gpu_keep_alive_s=0.0)
+    run = Serverless([deploy("a", policy, {0: GPU})], (ask(0, at=0.1),), system=system).run()
+    assert run.first_token_s(0) < 0.2
+    assert not [record for record in run.records(StartRecord) if record.start != "hot"]
 
 
 def test_scale_outs_of_many_models_have_phases_of_their_own():

@@ -72,7 +72,10 @@ class Observation:
 
 def desired(policy: ScalingPolicy, seen: Observation) -> int:
     """Return how many instances are wanted in all: those there are, more, or fewer."""
-    wanted = max(RULES[policy.name](policy, seen), policy.min_instances)
+    least = policy.min_instances
+    if not seen.num_scale_outs:
+        least = max(least, policy.initial_instances)
+    wanted = max(RULES[policy.name](policy, seen), least)
     if policy.max_instances is not None:
         wanted = min(wanted, policy.max_instances)
     if seen.scaling and not policy.concurrent:

@@ -42,7 +42,7 @@ class Balance:
         self._stock = stock
         self._expansion = Expansion(system, cluster, stock, members, log)
         self._changed = asyncio.Event()
-        self._wants = dict.fromkeys(services, 0)
+        self._wants = {m: s.deployment.policy.initial_instances for m, s in services.items()}
         self._polls: dict[str, float] = {}  # when a polled model is looked at next
         self._waiting_since: dict[str, float] = {}
         self._holding_since: dict[str, float] = {}

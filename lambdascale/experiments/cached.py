@@ -51,12 +51,20 @@ def run_each(
     return _in_turn((spec, partial(work, spec)) for spec in specs)
 
 
-def replay_each(cases: Sequence[Case], results: str | Path | None = None) -> RunResult:
-    """Replay traces, each as its specification says, and return their tables as one; as `run_each`."""
+def replay_each(
+    cases: Sequence[Case], results: str | Path | None = None, without: Sequence[str] = ()
+) -> RunResult:
+    """Replay traces, each as its specification says, and return their tables as one; as `run_each`.
+
+    The tables `without` are left empty: those of tokens and blocks are most of a long run.
+    """
 
     def work(spec: TraceSpec, rows: Sequence[TraceRow], nursery: Nursery | None) -> RunResult:
         spec = replace(spec, trace_digest=spec.trace_digest or digest_of(rows))
-        replay = partial(run_trace, spec, rows, nursery=nursery)
+
+        def replay() -> RunResult:
+            return run_trace(spec, rows, nursery=nursery).without(*without)
+
         return replay() if results is None else kept(spec, results, ignore, replay)
 
     return _in_turn((spec, partial(work, spec, rows)) for spec, rows in cases)

@@ -4,7 +4,7 @@ In JupyterLab the folder is the empty text: everything is shown and nothing is w
 metric is in `artifact/claims.yaml`; a notebook only says what it obtained.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,9 +39,12 @@ class Report:
         """Run each of `specs`, or load its result if the folder holds it; return them as one."""
         return run_each(specs, watch, self._folder)
 
-    def replay(self, *cases: Case) -> RunResult:
-        """Replay each trace as its specification says, or load its result; return them as one."""
-        return replay_each(cases, self._folder)
+    def replay(self, *cases: Case, without: Sequence[str] = ()) -> RunResult:
+        """Replay each trace as its specification says, or load its result; return them as one.
+
+        `without`: tables that are not kept, as of many long runs.
+        """
+        return replay_each(cases, self._folder, without)
 
     def draw(self, name: str, drawing: ModuleType, *frames: pd.DataFrame, **options: Any) -> Figure:
         """Draw `drawing.draw(*frames, **options)`; keep it, and its frames, to be drawn again without a run.

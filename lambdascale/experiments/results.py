@@ -6,7 +6,7 @@ A folder with a manifest is complete; one without it is a run that did not finis
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,10 @@ class RunResult:
             corrupt=tuple(self.corrupt[i] for i in chosen),
             notes=tuple(self.notes[i] for i in chosen),
         )
+
+    def without(self, *names: str) -> "RunResult":
+        """Return the same with these tables empty, for results of many long runs."""
+        return replace(self, **{name: typed(name, getattr(self, name)[:0]) for name in names})
 
     def outputs(self, run: str | None = None) -> dict[int, tuple[int, ...]]:
         """Return each request's output token ids (of run `run`; default: the first)."""
