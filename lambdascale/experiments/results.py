@@ -6,7 +6,7 @@ A folder with a manifest is complete; one without it is a run that did not finis
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,9 @@ class RunResult:
 
     def without(self, *names: str) -> "RunResult":
         """Return the same with these tables empty, for results of many long runs."""
-        return replace(self, **{name: typed(name, getattr(self, name)[:0]) for name in names})
+        frames = {name: getattr(self, name) for name in COLUMNS}
+        kept = {n: typed(n, f[:0]) if n in names else f for n, f in frames.items()}
+        return RunResult(self.specs, **kept, corrupt=self.corrupt, notes=self.notes)
 
     def outputs(self, run: str | None = None) -> dict[int, tuple[int, ...]]:
         """Return each request's output token ids (of run `run`; default: the first)."""
