@@ -6,12 +6,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection, QuadMesh
+from matplotlib.text import Annotation
 
 from lambdascale.errors import ConfigError
+from lambdascale.experiments import plan_frames
 from lambdascale.experiments import schedule_study as study
-from lambdascale.experiments.plan_report import plan_report
 from lambdascale.experiments.scenario import Outcome, Scenario, foretell
-from lambdascale.figures import arrivals, schedule_length, schedule_pair, style
+from lambdascale.figures import arrivals, binomial_steps, schedule_length, schedule_pair, style
 from lambdascale.multicast.plan import ALGORITHMS, plan
 
 DISTURBED = Scenario("circulant", 6, 2, 8, slow_node=3, killed_node=4, killed_at=3.0)
@@ -92,13 +93,31 @@ def test_lengths_that_do_not_make_one_curve_are_refused() -> None:
 
 
 def test_plans_stand_above_one_another_on_the_same_ticks(tmp_path) -> None:
-    reports = {name: plan_report(plan(name, 8, 2, 4)) for name in ("binomial", "kway", "tree")}
-    sheet = schedule_pair.draw(reports)
+    plans = {name: plan(name, 8, 2, 4) for name in ("binomial", "kway", "tree")}
+    frames = plan_frames.summary(plans), plan_frames.transfers(plans), plan_frames.pipelines(plans)
+    sheet = schedule_pair.draw(*frames)
     assert len({panel.get_xlim() for panel in sheet.axes}) == 1
-    for panel, report in zip(sheet.axes, reports.values(), strict=True):
+    for panel, (name, schedule) in zip(sheet.axes, plans.items(), strict=True):
         (mesh,) = (a for a in panel.collections if isinstance(a, QuadMesh))
-        assert np.ma.count(mesh.get_array()) == 2 * len(report["transfers"])
-        assert panel.get_title("left").startswith(f"{report['algorithm']}: 2 → 8 nodes in")
+        assert np.ma.count(mesh.get_array()) == 2 * len(schedule.transfers)
+        assert panel.get_title("left").startswith(f"{name}: 2 → 8 nodes in")
+        members = {line.get_gid() for line in panel.lines if str(line.get_gid()).startswith("PP")}
+        assert members == {"PP1", "PP2", "PP3"}
     assert all(path.stat().st_size > 0 for path in style.save(sheet, tmp_path / "pair"))
-    with pytest.raises(ConfigError, match="no plans to draw"):
-        schedule_pair.draw({})
+
+
+def test_first_steps_are_drawn_with_an_arrow_per_block_sent() -> None:
+    schedule = plan("kway", 8, 2, 4)
+    steps = plan_frames.first_steps(schedule, 0, 3)
+    sent = [t for t in schedule.transfers if t.tick <= 3 and t.src in schedule.subgroups[0]]
+    sheet = binomial_steps.draw(steps, title="t")
+    arrows = [t for panel in sheet.axes for t in panel.texts if isinstance(t, Annotation)]
+    assert len(arrows) == len(sent)
+    eight = plan_frames.first_steps(plan("binomial", 8, 1, 8), 0, 2)
+    with pytest.raises(ConfigError, match="four corners"):
+        binomial_steps.draw(eight, title="t")
+
+
+def test_what_a_node_sends_first_it_held_before() -> None:
+    for row in plan_frames.first_steps(plan("kway", 8, 2, 4), 1, 4).itertuples():
+        assert row.block == -1 or str(row.block) in row.holds.split()

@@ -70,8 +70,10 @@ PROFILES = {
         Job("11_schedules", seconds=10),
         Job("30_model_management", seconds=45),
         Job("paper/fig01_request_rates", seconds=10),
-        Job("paper/fig04_architecture", seconds=10),
         Job("paper/table1_testbeds", seconds=10),
+        Job("paper/fig04_architecture", seconds=10),
+        Job("paper/fig05_schedule", seconds=10),
+        Job("paper/fig06_pipelines", seconds=20),
         Job(
             "paper/fig07_multicast_latency",
             seconds=30,

@@ -1,5 +1,6 @@
 """A run under the virtual clock: the same session, controller and agents on simulated leaves."""
 
+import math
 from collections.abc import Callable
 
 from lambdascale.cluster.records import Record, RunLog
@@ -13,7 +14,7 @@ from lambdascale.model.packed import PackedModel
 from lambdascale.sim import loop
 from lambdascale.sim.conditions import Conditions
 from lambdascale.sim.control import SimControl
-from lambdascale.sim.fleet import SimFleet, SimHost
+from lambdascale.sim.fleet import ObserveNode, SimFleet, SimHost
 from lambdascale.sim.models import image_checksums, simulated_model
 from lambdascale.sim.network import SimNetwork
 
@@ -32,21 +33,38 @@ def simulate(
     return RunResult.of(spec, log.records, inputs.requests)
 
 
-def in_virtual_time(session: Session, log: RunLog, conditions: Conditions) -> None:
-    """Run a session on simulated leaves under `conditions`."""
-    loop.run(_virtual(session, log, conditions))
+def in_virtual_time(
+    session: Session,
+    log: RunLog,
+    conditions: Conditions,
+    local_rate: float = math.inf,
+    observe: ObserveNode | None = None,
+) -> None:
+    """Run a session on simulated leaves under `conditions`.
+
+    Nodes of one host write at `local_rate` (bytes/s) among themselves; `observe` is told of every step.
+    """
+    loop.run(_virtual(session, log, conditions, local_rate, observe))
 
 
-async def _virtual(session: Session, log: RunLog, conditions: Conditions) -> None:
+async def _virtual(
+    session: Session,
+    log: RunLog,
+    conditions: Conditions,
+    local_rate: float,
+    observe: ObserveNode | None,
+) -> None:
     network = SimNetwork(
         conditions.latency_s,
         conditions.occupancy_s,
-        connect_s=conditions.connect_s,
-        jitter=conditions.jitter,
-        seed=conditions.seed,
+        session.cluster.nodes_per_host,
+        local_rate,
+        conditions.connect_s,
+        conditions.jitter,
+        conditions.seed,
     )
     control = SimControl(conditions.control_s)
-    host = SimHost(sized_above=SIZED_ABOVE, wide_rows=True, conditions=conditions)
+    host = SimHost(SIZED_ABOVE, wide_rows=True, conditions=conditions, observe=observe)
     await session.run(control, SimFleet(network, control, host), log)
 
 

@@ -10,7 +10,8 @@ entries raise nothing, they change the tokens.
 import asyncio
 import contextlib
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from lambdascale.clock import now
 from lambdascale.engine.base import (
@@ -34,20 +35,31 @@ from lambdascale.sim.symbolic_kv import SymbolicKv
 from lambdascale.sim.turn import Turn
 from lambdascale.transport.base import Region
 
+Observe = Callable[[Step, float, float], None]  # what was executed, from when to when
+
+
+def ignore(step: Step, begun_s: float, ended_s: float) -> None:
+    """Observe nothing."""
+
 
 class SymbolicEngine:
     """Implements `engine.base.Engine`, waiting on the clock of the running loop as `device` would.
 
     Rows are 8 bytes, or with `wide_rows` as long as the real model's, so that they take as long to send.
-    Engines that exchange KV entries share their `contents`.
+    Engines that exchange KV entries share their `contents`. `observe` is told of every step when it is over.
     """
 
     def __init__(
-        self, device: DeviceModel, wide_rows: bool = False, contents: KvContents | None = None
+        self,
+        device: DeviceModel,
+        wide_rows: bool = False,
+        contents: KvContents | None = None,
+        observe: Observe = ignore,
     ) -> None:
         self._device = device
         self._wide_rows = wide_rows
         self._contents = contents or KvContents()
+        self._observe = observe
         self._model: Prepared | None = None
         self._chain: HashChain | None = None
         self._turn = Turn()
@@ -96,8 +108,10 @@ class SymbolicEngine:
             chain = self._attached()
             chain.check(step)
             rows = chain.forward(step)
+            begun_s = now()
             await asyncio.sleep(self._forward_s(step, step.num_attended))
             self._steps += 1
+            self._observe(step, begun_s, now())
         return rows
 
     async def sample(self, rows: Rows, picks: Sequence[Pick]) -> list[int]:
@@ -116,10 +130,12 @@ class SymbolicEngine:
             chain = self._attached()
             chain.check(step)
             self._turn.interrupted_by(interrupt)
-            ends = self._ends(chain, step, num_steps)
+            ends, begun_s = self._ends(chain, step, num_steps), now()
             count = await _passed(ends, interrupt)
             made = chain.generate(step, picks, count)
             self._steps += 2 * count
+            for times in pairwise([begun_s, *ends[:count]]):
+                self._observe(step, *times)
         return [Round(*pair) for pair in zip(ends, made, strict=False)]
 
     def _ends(self, chain: HashChain, step: Step, num_steps: int) -> list[float]:

@@ -5,22 +5,27 @@ memory of a killed process, reaches nobody.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from lambdascale.cluster.agent import Agent, Leaves
 from lambdascale.cluster.tags import INBOX, KV, OUTBOX
+from lambdascale.engine.base import Step
 from lambdascale.errors import ConfigError, LambdaScaleError
 from lambdascale.fleet.base import AgentSpec
 from lambdascale.sim.conditions import Conditions
 from lambdascale.sim.control import SimControl
-from lambdascale.sim.engine import SymbolicEngine
+from lambdascale.sim.engine import SymbolicEngine, ignore
 from lambdascale.sim.jitter import Jitter
 from lambdascale.sim.kv_names import KvContents
 from lambdascale.sim.network import SimNetwork
 from lambdascale.sim.pcie import Pcie
 from lambdascale.sim.storage import SimStorage
 from lambdascale.sim.transport import SimTransport
+
+ObserveNode = Callable[[int, Step, float, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +34,13 @@ class SimHost:
 
     Regions above `sized_above` bytes without memory (None: all have memory; KV caches never have);
     activation rows as wide as the real model's if `wide_rows`; stragglers, jitter and a shared PCIe link
-    if `conditions` have them.
+    if `conditions` have them. `observe` is told of every step of every node.
     """
 
     sized_above: int | None = None
     wide_rows: bool = False
     conditions: Conditions = field(default_factory=Conditions)
+    observe: ObserveNode | None = None
 
 
 class SimFleet:
@@ -106,10 +112,12 @@ class SimFleet:
             raise ConfigError(f"agent {spec.node} has no device model; a simulated one needs it")
         slowdown, wide_rows = self._host.conditions.slowdown(spec.node), self._host.wide_rows
         device = spec.floor.slowed(slowdown)
+        watch = self._host.observe
+        observe = ignore if watch is None else partial(watch, spec.node)
         channel = await self._control.connect(spec.controller, spec.node)
 
         def make_engine() -> SymbolicEngine:
-            return SymbolicEngine(device, wide_rows, self._contents)
+            return SymbolicEngine(device, wide_rows, self._contents, observe)
 
         transport, storage = self._links(_slowed(spec, slowdown))
         leaves = Leaves(channel, transport, make_engine, storage, Path(f"ssd-of-{spec.node}"))
