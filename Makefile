@@ -23,7 +23,7 @@ PIP_INSTALL = $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check -c .
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup check format test kick-the-tires reproduce figures reference readme bench lab clean
+.PHONY: help setup check format test kick-the-tires reproduce figures reference readme soak bench lab clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +58,9 @@ reference: $(INSTALLED) ## Commit the small results of a completed `make reprodu
 
 readme: $(INSTALLED) ## Write the tables of README.md and artifact/profiles from claims, results and jobs
 	$(VENV_PYTHON) -m lambdascale.experiments.readme
+
+soak: setup ## Run a thousand random scenarios in virtual time (half an hour; SEEDS=1000)
+	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest tests/test_serverless_random.py -n auto -q --seeds $(or $(SEEDS),1000)
 
 bench: setup ## Measure multicast, storage and batching as ratios against memcpy and transformers
 	$(VENV_PYTHON) -m lambdascale.experiments.bench

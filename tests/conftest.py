@@ -12,6 +12,11 @@ from lambdascale.model.catalogue import load_packed
 from lambdascale.model.packed import PackedModel
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How many random runs there are; many more are a soak."""
+    parser.addoption("--seeds", type=int, default=40, help="random serverless runs (default 40)")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_compute_thread() -> None:
     """Several processes of two threads each on two cores are many times slower."""

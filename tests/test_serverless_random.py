@@ -9,6 +9,7 @@ from lambdascale.cluster.records import BlockRecord, Record, TokenRecord
 from lambdascale.cluster.tags import GPU
 from lambdascale.config import KV_SWITCHES, SOURCES, SystemSpec
 from lambdascale.policy import ScalingPolicy
+from lambdascale.setup_times import SetupTime
 from lambdascale.storage.tiers import Tier
 
 
@@ -42,6 +43,16 @@ def random_system(draw: Random) -> SystemSpec:
         demote=draw.random() < 0.8,
         kv_switch=draw.choice(KV_SWITCHES),
         max_queue=draw.choice([None, None, 4]),
+        switch=draw.choice(["node", "node", "group"]),
+        lock_step=draw.random() < 0.2,
+        message_s=draw.choice([0.0, 0.0, 3e-3]),
+        hop_messages=draw.choice([0, 0, 2]),
+        max_sources=draw.choice([None, None, 1]),
+        partial_sources=draw.random() < 0.8,
+        setup_s=draw.choice([(), (), (SetupTime(1 << 20, 2, 0.3),)]),
+        instant=draw.random() < 0.05,
+        copy_to_host=draw.random() < 0.2,
+        pinned_hosts=draw.choice([0, 0, 1]),
     )
 
 
@@ -116,9 +127,14 @@ class Disturber:
             run.later(draw.choice([0.0, 1e-4, 0.02]), lambda: run.cancel(request))
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_whatever_happens_every_token_is_right_and_nobody_waits_for_ever(seed: int):
-    random_run(seed).run()
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Seeds 0 to 39, or as many as `--seeds` says (`make soak`)."""
+    if "any_seed" in metafunc.fixturenames:
+        metafunc.parametrize("any_seed", range(metafunc.config.getoption("seeds")))
+
+
+def test_whatever_happens_every_token_is_right_and_nobody_waits_for_ever(any_seed: int):
+    random_run(any_seed).run()
 
 
 @pytest.mark.parametrize("seed", [5, 11])
