@@ -144,6 +144,7 @@ def test_circulant_receives_one_block_per_tick_where_binomial_needs_two() -> Non
         assert max(Counter((t.tick, t.dst) for t in moves).values()) == per_tick
 
 
+@pytest.mark.alone
 def test_a_thousand_nodes_are_planned_and_validated_in_seconds() -> None:
     started = time.perf_counter()
     schedule = plan.plan("circulant", 1024, 1, 256)
