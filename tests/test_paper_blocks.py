@@ -34,13 +34,13 @@ def test_the_papers_system_takes_its_rounds_and_nothing_else(times):
 def test_ours_is_also_cut_as_it_would_be_by_itself(times):
     ours = times.query("system == 'lambdascale' and k == 1")
     assert ours["chosen"].sum() == 1
-    assert ours.loc[ours["chosen"], "complete_s"].iloc[0] < 1.02 * wire_s(MODEL)
+    assert ours.loc[ours["chosen"], "complete_s"].iloc[0] < 1.05 * wire_s(MODEL)
     assert not times.query("system == 'lambdascale-paper'")["chosen"].any()
 
 
 def test_one_source_makes_no_pipeline_and_two_do(times):
     assert set(times.query("k == 1")["stages"]) == {0}
-    assert times.query("k == 2")["pipeline_s"].notna().all()
+    assert times.query("k == 2 and not chosen")["pipeline_s"].notna().all()
 
 
 def test_orders_change_when_the_model_is_covered_and_not_when_it_is_complete(orders):

@@ -1,7 +1,7 @@
 """Seconds over the number of blocks, a panel per question and a line per system.
 
-Few blocks: relaying waits for whole blocks. Many: what an operation costs is paid often. ● marks what a
-system chooses by itself.
+Few blocks: relaying waits for whole blocks. Many: what an operation costs is paid often. ● and its number
+mark what a system chooses by itself.
 """
 
 from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ def draw(curves: DataFrame, *, provenance: str, title: str) -> Figure:
     for panel, name in zip(row, names, strict=True):
         mine = curves[curves["panel"] == name]
         _lines(panel, mine)
-        counts = sorted(mine["blocks"].unique())
+        counts = sorted(mine.loc[~mine["chosen"], "blocks"].unique())
         panel.set_xscale("log", base=2)
         panel.set_xticks(counts, [str(count) for count in counts], rotation=45)
         panel.minorticks_off()
@@ -43,5 +43,10 @@ def _lines(panel: Axes, curves: DataFrame) -> None:
         )
         own = mine[mine["chosen"]]
         panel.plot(own["blocks"], own["seconds"], "o", color=color_of(name), gid="chosen")
+        for count, seconds in zip(own["blocks"], own["seconds"], strict=True):
+            panel.annotate(
+                str(count), (count, seconds), (0, -16), textcoords="offset points", ha="center",
+                fontsize="small", color=color_of(name), weight="bold",
+            )  # fmt: skip
     wire_s = curves["wire_s"].max()
     panel.axhline(wire_s, ls=":", lw=2, color="black", label="bytes ÷ 49.2 GB/s")

@@ -57,5 +57,6 @@ def _pipelines(panel: Axes, pipelines: DataFrame, end: int) -> None:
             solid_capstyle="butt", gid=row["pipeline"],
         )  # fmt: skip
         panel.text(
-            end + 0.65, node, row["pipeline"], va="center", fontsize="small", color=_PIPELINE
-        )
+            1.01, node, row["pipeline"], va="center", fontsize="small", color=_PIPELINE,
+            transform=panel.get_yaxis_transform(),
+        )  # fmt: skip
