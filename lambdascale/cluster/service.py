@@ -135,8 +135,7 @@ class Service:
         served = self.pipelines.served[message.pipeline]
         changed = self._first_token(served)
         server = self.router.server(message.pipeline)
-        for time_s in message.times:
-            server.step_s = self.paces.stepped(message.pipeline, time_s, server.whole)
+        server.step_s = self.paces.stepped(message.pipeline, message.times, server.whole)
         for output in message.outputs:
             if self.router.extend(message.pipeline, output.request, output.tokens, output.last):
                 self._record(output, message.times, served)
