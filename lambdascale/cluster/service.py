@@ -61,6 +61,13 @@ class Service:
         return any(not growth.formation.settled for growth in self.growths.values())
 
     @property
+    def awake(self) -> bool:
+        """Is anything here, or expected: work, instances, scale-outs, arrivals that still count?"""
+        return bool(
+            self._growth_of or self.growths or self.arrivals or not self.router.idle
+        )
+
+    @property
     def over(self) -> bool:
         """Is nothing waiting, being served or growing?"""
         return self.router.idle and not self.growths
