@@ -63,9 +63,7 @@ class Service:
     @property
     def awake(self) -> bool:
         """Is anything here, or expected: work, instances, scale-outs, arrivals that still count?"""
-        return bool(
-            self._growth_of or self.growths or self.arrivals or not self.router.idle
-        )
+        return bool(self._growth_of or self.growths or self.arrivals or not self.router.idle)
 
     @property
     def over(self) -> bool:

@@ -8,9 +8,9 @@ import asyncio
 
 from lambdascale.control.base import Channel, Listener
 from lambdascale.control.messages import Message
-from lambdascale.sim.codec import Codec
 from lambdascale.control.streams import CONTROLLER
 from lambdascale.errors import ConfigError, PeerGoneError
+from lambdascale.sim.codec import Codec
 
 
 class SimControl:
