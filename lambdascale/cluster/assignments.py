@@ -43,9 +43,9 @@ class Assignments:
 
         First those that break up the least room for models that span more nodes.
         """
-        slices = self._slices[model]
-        free = {node for node in self._free if not self.is_kept_from(model, node)}
-        widest = self._widest
+        slices, free, widest = self._slices[model], self._free, self._widest
+        if self.kept:
+            free = {node for node in free if not self.is_kept_from(model, node)}
         if widest == 1:
             return tuple(sorted(free))
         around = Counter(node // widest for node in free)

@@ -84,7 +84,9 @@ def desired(policy: ScalingPolicy, seen: Observation) -> int:
 
 
 def history_s(policy: ScalingPolicy, scale_out_s: float, service_s: float) -> float:
-    """Return how far back an observation's `arrivals` must reach."""
+    """Return how far back an observation's `arrivals` must reach; 0 if nobody looks at them."""
+    if policy.name != "predictive":
+        return 0.0
     return 2 * window_s(scale_out_s + policy.poll_s, service_s)
 
 

@@ -42,6 +42,8 @@ class Balance:
         self._stock = stock
         self._expansion = Expansion(system, cluster, stock, members, log)
         self._changed = asyncio.Event()
+        self._spans = {m: s.deployment.nodes_per_instance for m, s in services.items()}
+        self._quantum_s = min(s.deployment.policy.quantum_s for s in services.values())
         self._wants = {m: s.deployment.policy.initial_instances for m, s in services.items()}
         self._polls: dict[str, float] = {}  # when a polled model is looked at next
         self._waiting_since: dict[str, float] = {}
@@ -80,7 +82,7 @@ class Balance:
         expiry = self._stock.residency.next_expiry(now())
         if expiry is not None:
             dues.append(expiry if expiry > now() else now() + RETRY_S)
-        for model, service in self._services.items():
+        for model, service in self._awake().items():
             if model in self._polls:
                 continue
             after = recheck_s(service.deployment.policy, self._observe(service))
@@ -97,31 +99,44 @@ class Balance:
                 yield end if end > now() else now() + RETRY_S
 
     def _decide(self) -> None:
-        for model, service in self._services.items():
-            if self._is_due(model):
+        due = [model for model in self._services if self._is_due(model)]
+        awake = self._awake()
+        for model, service in awake.items():
+            if model in due:
                 self._wants[model] = desired(service.deployment.policy, self._observe(service))
             self._note_times(model, service)
-        shares = self._shares()
-        for model, service in self._services.items():
+        shares = self._shares(awake)
+        for model, service in awake.items():
             service.pipelines.shrink(service.num_instances - shares[model])
         self._gather(shares)
-        for model, service in sorted(self._services.items(), key=self._longest_wait):
+        for model, service in sorted(awake.items(), key=self._longest_wait):
             self._grow(service, shares[model] - service.num_instances)
             service.dispatch()
+
+    def _awake(self) -> dict[str, Service]:
+        """The models that have anything, or want it: about the others nothing is to be decided."""
+        return {
+            model: service
+            for model, service in self._services.items()
+            if service.awake
+            or self._wants[model]
+            or model in self._waiting_since
+            or model in self._holding_since
+            or service.deployment.policy.min_instances
+        }
 
     def _longest_wait(self, item: tuple[str, Service]) -> float:
         return self._waiting_since.get(item[0], math.inf)
 
     def _gather(self, shares: Mapping[str, int]) -> None:
         """Keep nodes for models that span several and find none free side by side; move who is in the way."""
-        assignments, services = self._stock.assignments, self._services
-        spans = {model: s.deployment.nodes_per_instance for model, s in services.items()}
+        assignments, services, spans = self._stock.assignments, self._services, self._spans
         assignments.kept = {}
         wanting = [
             model
-            for model, service in services.items()
+            for model, share in shares.items()
             if spans[model] > 1
-            and shares[model] > service.num_instances
+            and share > services[model].num_instances
             and not assignments.free_instances(model)
         ]
         assignments.kept = gather(wanting, spans, assignments.of)
@@ -152,10 +167,10 @@ class Balance:
         elif service.pipelines.replicas:
             self._holding_since.setdefault(model, now())
 
-    def _shares(self) -> dict[str, int]:
-        held = {model: self._held(model, service) for model, service in self._services.items()}
-        quantum_s = min(s.deployment.policy.quantum_s for s in self._services.values())
-        return fair_shares(self._wants, self._cluster.num_nodes, held, quantum_s)
+    def _shares(self, awake: Mapping[str, Service]) -> dict[str, int]:
+        held = {model: self._held(model, service) for model, service in awake.items()}
+        wants = {model: self._wants[model] for model in awake}
+        return fair_shares(wants, self._cluster.num_nodes, held, self._quantum_s)
 
     def _held(self, model: str, service: Service) -> Held:
         at = now()

@@ -155,8 +155,9 @@ class Controller:
     def _changed(self) -> None:
         """Something has: give work to whom has room, decide anew, notice the end."""
         for service in self.services.values():
-            service.dispatch()
-            service.conclude()
+            if service.awake:
+                service.dispatch()
+                service.conclude()
         self._balance.wake()
         if not self._pending and all(s.over for s in self.services.values()):
             self._over.set()

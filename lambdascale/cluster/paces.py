@@ -3,6 +3,8 @@
 Estimates are exponential averages; they inform routing and scaling, never correctness.
 """
 
+from collections.abc import Iterable
+
 from lambdascale.clock import now
 
 WEIGHT = 0.2  # of the newest observation
@@ -34,15 +36,16 @@ class Paces:
         """A request has been given up: how long it took says nothing."""
         self._began.pop(request, None)
 
-    def stepped(self, pipeline: int, time_s: float, whole: bool) -> float:
-        """A pipeline has made a step at `time_s`; return its seconds per step (0: not known yet)."""
-        before = self._last.get(pipeline)
-        self._last[pipeline] = time_s
-        if before is not None:
-            old = self._steps.get(pipeline, time_s - before)
-            self._steps[pipeline] = old + WEIGHT * (time_s - before - old)
-            self._typical[whole] = self._steps[pipeline]
-        return self._steps.get(pipeline, self._typical[whole])
+    def stepped(self, pipeline: int, times: Iterable[float], whole: bool) -> float:
+        """A pipeline has made steps at `times`; return its seconds per step (0: not known yet)."""
+        before, pace = self._last.get(pipeline), self._steps.get(pipeline)
+        for time_s in times:
+            if before is not None:
+                seconds = time_s - before
+                pace = seconds if pace is None else pace + WEIGHT * (seconds - pace)
+                self._steps[pipeline] = self._typical[whole] = pace
+            before = self._last[pipeline] = time_s
+        return self._typical[whole] if pace is None else pace
 
     def step_s(self, whole: bool) -> float:
         """Return the seconds per step of such a pipeline, 0 if none has been seen."""

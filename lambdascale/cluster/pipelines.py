@@ -81,8 +81,9 @@ class Pipelines:
     @property
     def idle_for_s(self) -> tuple[float, ...]:
         """For how long each instance that serves nobody has been idle."""
-        idle = (s for s in self.replicas if not self._router.server(s.pipeline).serving)
-        return tuple(now() - s.idle_since_s for s in idle)
+        at, server = now(), self._router.server
+        idle = (s for s in self.replicas if not server(s.pipeline).serving)
+        return tuple(at - s.idle_since_s for s in idle)
 
     def replica_of(self, node: int) -> int:
         """Return the pipeline id of the replica on `node`."""

@@ -61,6 +61,11 @@ class Service:
         return any(not growth.formation.settled for growth in self.growths.values())
 
     @property
+    def awake(self) -> bool:
+        """Is anything here, or expected: work, instances, scale-outs, arrivals that still count?"""
+        return bool(self._growth_of or self.growths or self.arrivals or not self.router.idle)
+
+    @property
     def over(self) -> bool:
         """Is nothing waiting, being served or growing?"""
         return self.router.idle and not self.growths
@@ -135,8 +140,7 @@ class Service:
         served = self.pipelines.served[message.pipeline]
         changed = self._first_token(served)
         server = self.router.server(message.pipeline)
-        for time_s in message.times:
-            server.step_s = self.paces.stepped(message.pipeline, time_s, server.whole)
+        server.step_s = self.paces.stepped(message.pipeline, message.times, server.whole)
         for output in message.outputs:
             if self.router.extend(message.pipeline, output.request, output.tokens, output.last):
                 self._record(output, message.times, served)

@@ -73,7 +73,10 @@ class Stock:
 
     def holders(self, model: str, tier: Tier) -> tuple[int, ...]:
         """The instances all of whose nodes have a complete copy of their slice in `tier`."""
-        slices, nodes = self.slices[model], set(self.residency.holders(model, tier))
+        slices, holding = self.slices[model], self.residency.holders(model, tier)
+        if slices.num_nodes == 1:
+            return holding
+        nodes = set(holding)
         instances = sorted({slices.instance(node) for node in nodes})
         return tuple(i for i in instances if nodes.issuperset(slices.nodes(i)))
 

@@ -16,8 +16,9 @@ from lambdascale.engine.kv import layers_among
 from lambdascale.errors import ConfigError
 from lambdascale.sim.kv import SymbolicCache
 from lambdascale.sim.kv_names import KvNames
+from lambdascale.sim.lanes import decode_one
 from lambdascale.sim.layers import LayerRange
-from lambdascale.sim.mixing import U64, join, join_each, name
+from lambdascale.sim.mixing import U64, join, join_each, join_one, name
 from lambdascale.sim.prepared import STATE_NBYTES, Prepared
 from lambdascale.sim.weights import Weights
 from lambdascale.transport.base import Region
@@ -82,6 +83,11 @@ class HashChain:
         if len(state) == len(chunks):
             state, entries = run.run(state, seen)
             seen += entries * cache.places[[c.start for c in chunks]][:, None]
+        elif len(chunks) == 1 and len(state) < layers.stop - layers.start:
+            start = chunks[0].start
+            state, entries, seen = run.run_short(
+                state, seen, cache.places[start : start + len(state)]
+            )
         else:
             state, entries = run.run_chunks(state, seen, chunks, cache.places)
         cache.commit(layers, chunks, entries, seen)
@@ -98,11 +104,37 @@ class HashChain:
         seen, run = self.cache.seek(layers, chunks), self._range(layers)
         places = self.cache.places[np.array(starts) + np.arange(num_steps)[:, None]]
         made = [list(step.tokens or ())]
-        next_state = self._next_state(picks, places.tolist(), made)
-        entries, seen = run.decode(seen, next_state, places)
+        if len(chunks) == 1:
+            turns = places[:, 0].tolist()
+            alone = self._next_of_one(picks[0], turns, made)
+            entries, end = decode_one(run, seen[0], alone, turns)
+            seen = end[None]
+        else:
+            entries, seen = run.decode(seen, self._next_state(picks, places.tolist(), made), places)
+            entries = entries.swapaxes(0, 1).reshape(-1, layers.stop)
         whole = [Chunk(c.slot, c.start, num_steps, c.emit) for c in chunks]
-        self.cache.commit(layers, whole, entries.swapaxes(0, 1).reshape(-1, layers.stop), seen)
+        self.cache.commit(layers, whole, entries, seen)
         return made[1:]
+
+    def _next_of_one(
+        self, pick: Pick, places: list[int], made: list[list[int]]
+    ) -> Callable[[int | None, int], int]:
+        """As `_next_state`, for one sequence."""
+        first = int(self._weights.of(0))
+        last = int(self._weights.of(self.layout.num_parts - 1))
+        ((token,),) = made
+
+        def next_state(out: int | None, i: int) -> int:
+            nonlocal token
+            if out is not None:
+                row = join_one(out, last)
+                state = join_one(row, first) if self.layout.tied else row
+                token = self._token(state, pick, pick.position + i - 1)
+                made.append([token])
+            at = places[i] if i < len(places) else places[-1]
+            return join_one(join_one(token, at), first)
+
+        return next_state
 
     def _next_state(
         self, picks: Sequence[Pick], places: list[list[int]], made: list[list[int]]

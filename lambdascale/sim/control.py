@@ -7,9 +7,10 @@ connection, what a peer sent before it died still arrives, then the end of the s
 import asyncio
 
 from lambdascale.control.base import Channel, Listener
-from lambdascale.control.messages import Message, decode, encode
+from lambdascale.control.messages import Message
 from lambdascale.control.streams import CONTROLLER
 from lambdascale.errors import ConfigError, PeerGoneError
+from lambdascale.sim.codec import Codec
 
 
 class SimControl:
@@ -19,6 +20,7 @@ class SimControl:
         if latency_s < 0:
             raise ConfigError(f"latency_s is {latency_s}; it must be at least 0")
         self.latency_s = latency_s
+        self.codec = Codec()
         self._listeners: dict[str, SimListener] = {}
         self._num_listeners = 0
         self._agents: dict[SimChannel, int] = {}
@@ -109,14 +111,14 @@ class SimChannel:
     def send(self, message: Message) -> None:
         if self._closed:
             raise PeerGoneError(self.peer)
-        self.post(encode(message))
+        self.post(self._control.codec.encode(message))
 
     async def receive(self) -> Message:
         frame = await self._frames.get()
         if frame is None:
             self._frames.put_nowait(None)  # for whoever asks again
             raise PeerGoneError(self.peer)
-        return decode(frame)
+        return self._control.codec.decode(frame)
 
     async def close(self) -> None:
         if not self._closed:

@@ -74,6 +74,18 @@ class LayerRange:
         next_state(out, steps)
         return made * self.before, (added - self.weights) * self.before
 
+    def run_short(self, state: U64, seen: U64, places: U64) -> tuple[U64, U64, U64]:
+        """Take one chunk of few positions through, one by one: `state` [rows] → new state, entries, seen."""
+        out = np.empty_like(state)
+
+        def next_state(made: U64 | None, i: int) -> U64:
+            if made is not None:
+                out[i - 1 : i] = made
+            return state[i : i + 1]
+
+        entries, seen = self.decode(seen, next_state, places[:, None])
+        return out, entries[:, 0], seen
+
     def run_chunks(
         self, state: U64, seen: U64, chunks: Sequence[Chunk], places: U64
     ) -> tuple[U64, U64]:

@@ -16,14 +16,14 @@ U64 = npt.NDArray[np.uint64]
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 ODD = np.uint64(0x9E3779B97F4A7C15)
 _HALF, _SOME = np.uint64(32), np.uint64(29)
-_MASK = (1 << 64) - 1
+MASK = (1 << 64) - 1
 _FIRST_INT, _SECOND_INT, _ODD = int(_FIRST), int(_SECOND), int(ODD)
 _FEW = 12  # more are faster as an array
 
 
 def name(*numbers: int) -> int:
     """Return a 64-bit name of a sequence of integers (taken modulo 2^64)."""
-    packed = struct.pack(f"<{len(numbers)}Q", *(number & _MASK for number in numbers))
+    packed = struct.pack(f"<{len(numbers)}Q", *(number & MASK for number in numbers))
     return xxhash.xxh3_64_intdigest(packed)
 
 
@@ -59,13 +59,14 @@ def join_each(state: list[int], other: list[int]) -> list[int]:
     if len(state) > _FEW:
         both = (np.array(numbers, np.uint64) for numbers in (state, other))
         return list(join(*both).tolist())
-    return [_joined(pair) for pair in zip(state, other, strict=True)]
+    return list(map(join_one, state, other))
 
 
-def _joined(pair: tuple[int, int]) -> int:
-    mixed = (pair[0] * _ODD + pair[1]) * _SECOND_INT & _MASK
-    mixed = (mixed ^ mixed >> 32) * _FIRST_INT & _MASK
-    mixed = (mixed ^ mixed >> 29) * _SECOND_INT & _MASK
+def join_one(state: int, other: int) -> int:
+    """Do as `join` does, on one pair of numbers below 2⁶⁴."""
+    mixed = (state * _ODD + other) * _SECOND_INT & MASK
+    mixed = (mixed ^ mixed >> 32) * _FIRST_INT & MASK
+    mixed = (mixed ^ mixed >> 29) * _SECOND_INT & MASK
     return mixed ^ mixed >> 32
 
 
