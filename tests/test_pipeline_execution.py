@@ -52,6 +52,13 @@ def test_a_complete_node_is_a_replica_and_no_member() -> None:
     assert formed([[2, 4], [3, 5]], held) == ((Stage(4, 0, 16), Stage(3, 16, 32)),)
 
 
+def test_complete_nodes_that_wait_for_others_serve_in_pipelines_meanwhile() -> None:
+    held = {2: range(8), 3: ALL}
+    assert next_pipelines([[2], [3]], held, (), MAP, COSTS, whole_ones=True) == (
+        (Stage(3, 0, 32),),
+    ), "it needs nobody else"
+
+
 def test_a_busy_or_dead_node_is_no_member_and_its_partner_finds_another() -> None:
     held = {2: range(8), 3: range(8, 16), 4: range(8), 5: range(8, 16)}
     assert [members(s) for s in formed([[2, 4], [3, 5]], held)] == [{2, 3}, {4, 5}]

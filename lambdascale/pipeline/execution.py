@@ -62,21 +62,24 @@ def next_pipelines(
     unavailable: Collection[int],
     block_map: BlockMap,
     costs: Sequence[float],
+    whole_ones: bool = False,
 ) -> tuple[tuple[Stage, ...], ...]:
     """Return the stages of every pipeline that can be launched now.
 
     `destinations` are those of each sub-group, in order. `unavailable` nodes already serve in a pipeline or
-    are dead. A complete node is a replica and never a member. Algorithm 2 runs over the nodes that are left
-    in each sub-group, so those whose planned partners are gone find new ones.
+    are dead. A complete node is a replica and never a member, unless `whole_ones` wait for others to become
+    replicas with them: meanwhile they may be members, or a pipeline by themselves. Algorithm 2 runs over the
+    nodes that are left in each sub-group, so those whose planned partners are gone find new ones.
     """
-    whole = block_map.num_blocks
+    most = block_map.num_blocks - (not whole_ones)
     free = [
-        [n for n in group if n not in unavailable and len(holdings.get(n, ())) < whole]
+        [n for n in group if n not in unavailable and len(holdings.get(n, ())) <= most]
         for group in destinations
     ]
     formed = (
         form(members, holdings, block_map, costs)
         for members in member_sets(free)
-        if len(frozenset().union(*(holdings.get(node, ()) for node in members))) == whole
+        if len(frozenset().union(*(holdings.get(node, ()) for node in members)))
+        == block_map.num_blocks
     )
     return tuple(stages for stages in formed if stages is not None)

@@ -33,7 +33,8 @@ class Formation:
 
     `groups` are the destinations of each sub-group; `whole` nodes hold everything from the start. Without
     `execute` no execution pipeline is formed, only replicas. With `together` no member becomes a replica
-    before all are complete. `ids` numbers what is formed.
+    before all are complete; until then a complete one serves in pipelines like any other. `ids` numbers
+    what is formed.
     """
 
     def __init__(
@@ -125,7 +126,10 @@ class Formation:
 
     def _new_pipelines(self) -> tuple[ExecutionPipeline, ...]:
         """Every execution pipeline that is possible now among free nodes."""
-        formed = next_pipelines(self._groups, self._held, self._busy, self._blocks, self._costs)
+        busy = self._busy.keys() | self._replicas
+        formed = next_pipelines(
+            self._groups, self._held, busy, self._blocks, self._costs, self._together
+        )
         pipelines = tuple(self._named(stages) for stages in formed)
         self._busy |= {stage.node: p.id for p in pipelines for stage in p.stages}
         return pipelines
