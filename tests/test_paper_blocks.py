@@ -38,8 +38,8 @@ def test_ours_is_also_cut_as_it_would_be_by_itself(times):
     assert not times.query("system == 'lambdascale-paper'")["chosen"].any()
 
 
-def test_one_source_makes_no_pipeline_and_two_do(times):
-    assert set(times.query("k == 1")["stages"]) == {0}
+def test_one_source_makes_no_pipeline_of_several_nodes_and_two_do(times):
+    assert times.query("k == 1")["stages"].max() <= 1, "a complete node may wait for its group"
     assert times.query("k == 2 and not chosen")["pipeline_s"].notna().all()
 
 

@@ -1,8 +1,8 @@
 """How many blocks one algorithm needs: as few as are nearly as fast as the best number (paper.md c.2).
 
 A block costs its receiver a checksum and a notice and the controller a report, so many more blocks for a
-per cent of time are no bargain. Yet not too few, however little the time of the copy depends on them: nobody
-can run a layer that straddles two blocks before both are there, so coarse blocks keep execution pipelines from
+per cent of time are no bargain. Yet not too few where the time of the copy hardly depends on them: nobody can
+run a layer that straddles two blocks before both are there, so coarse blocks keep execution pipelines from
 forming early.
 """
 
@@ -25,13 +25,15 @@ def fewest_blocks(
 ) -> int:
     """Return the smallest block count from LEAST on whose predicted seconds are within SLACK of the least.
 
+    If writes are so dear that all such counts are below LEAST, the largest of them.
     Raises ConfigError for a request that cannot work.
 
     >>> fewest_blocks("circulant", 12, 1, image_nbytes=26e9, cost=LinkCost(0.0, 2e-5, 49e9))
-    92
+    95
     """
     problem = Problem(num_nodes, num_sources, image_nbytes, cost, window, barrier)
-    counts = block_counts(max(num_sources, LEAST), MAX_BLOCKS)
+    counts = block_counts(num_sources, MAX_BLOCKS)
     seconds = [problem.try_out(algorithm, count).predicted_s for count in counts]
     enough = (1 + SLACK) * min(seconds)
-    return next(count for count, s in zip(counts, seconds, strict=True) if s <= enough)
+    good = [count for count, s in zip(counts, seconds, strict=True) if s <= enough]
+    return next((count for count in good if count >= LEAST), good[-1])
