@@ -52,6 +52,8 @@ class Task:
         return is_current(self.folder)
 
 
+MODELS = "llama-2-7b, llama-2-13b, llama-2-70b"
+
 PROFILES = {
     "quick": (
         Job("00_kick_the_tires", seconds=25, measured=True),
@@ -93,6 +95,36 @@ PROFILES = {
         Job("paper/tr_ablation", seconds=10),
         Job("paper/tr_host_memory", seconds=20, parameters={"ks": "1, 2, 4, 8"}),
         Job("paper/tr_execute_while_load", seconds=20, parameters={"ks": "1, 2, 4"}),
+        Job(
+            "paper/fig09_ttft",
+            seconds=100,
+            parameters={"models": MODELS, "every_rate": True, "num_phases": 4},
+        ),
+        Job(
+            "paper/fig10_gpu_allocation",
+            seconds=300,
+            parameters={"models": MODELS, "num_seeds": 2, "num_requests": 0},
+        ),
+        Job(
+            "paper/fig11_ttft_trace",
+            seconds=750,
+            parameters={"models": MODELS, "num_seeds": 5, "num_requests": 0},
+        ),
+        Job(
+            "paper/beyond_trace",
+            seconds=300,
+            parameters={
+                "policies": "authors, event-driven, in turn",
+                "keep_alives": "0, 5, 15, 60",
+                "num_requests": 0,
+            },
+        ),
+        Job("paper/beyond_continuous", seconds=150, parameters={"duration_s": 120.0}),
+        Job(
+            "paper/beyond_slow_node",
+            seconds=40,
+            parameters={"receivers": "8, 12", "positions": 4},
+        ),
     ),
 }
 
