@@ -55,14 +55,15 @@ def order_specs(model: str, num_nodes: int, ks: Ks, num_blocks: int) -> list[Run
 def times(result: RunResult) -> pd.DataFrame:
     """Return one row per run: who, how it was cut and sent, and `complete_s covered_s pipeline_s stages`.
 
-    chosen: ours would cut it so by itself; pipeline_s, stages: of the first execution pipeline (NaN and 0 if
-    there was none); wire_s: bytes ÷ wire.
+    chosen: ours would cut it so by itself; pipeline_s, stages: of the first execution pipeline of
+    several nodes (NaN and 0 if there was none); wire_s: bytes ÷ wire.
     """
     return pd.DataFrame([_row(result.only(s.label), s) for s in result.scale_out_specs])
 
 
 def _row(one: RunResult, spec: RunSpec) -> dict[str, object]:
     formed = one.pipelines[one.pipelines["kind"] == "pipeline"]
+    formed = formed[formed.duplicated("pipeline", keep=False)]  # of several nodes
     first = formed[formed["pipeline"] == formed["pipeline"].min()]
     names = {order: name for name, order in ORDERS.items()}
     return {
