@@ -14,7 +14,7 @@ from lambdascale.figures import style
 from lambdascale.figures.systems import color_of, in_order
 
 _NONE = -1  # in column `slow`
-_ASIDE = 0.18  # left of a system's place is without a slow receiver, right of it with one
+_ASIDE = 0.2  # above a system's place is without a slow receiver, below it with one
 _SPREAD = 0.1
 _PLANNED = {"circulant, predicted": "lambdascale", "weighted, predicted": "weighted"}
 
@@ -23,36 +23,20 @@ _PLANNED = {"circulant, predicted": "lambdascale", "weighted, predicted": "weigh
 def draw(frame: DataFrame, provenance: str) -> Figure:
     """Draw a panel per number of receivers.
 
-    frame: `receivers system slow node is_slow complete_s serves_s wire_s`, one row per receiver and run;
-    `slow` is a node, or -1.
+    frame: `receivers system slow node is_slow complete_s serves_s wire_s`, one row per receiver and run; `slow`
+    is a node, or -1.
     """
     style.need(frame, "frame", "receivers system slow node is_slow complete_s serves_s wire_s")
     counts = sorted(frame["receivers"].unique())
     names = in_order(style.labels(frame, "system"))
     title = "One receiver at a quarter of the rate: when each holds the model"
-    sheet, (row,) = style.grid(title, [3.9], [4.6 * max(2, len(counts))], provenance)
-    panels = _split(sheet, row[0], len(counts))
+    sheet, (panels,) = style.grid(title, [0.62 * len(names) + 0.6], [4.6] * len(counts), provenance)
     for panel, count in zip(panels, counts, strict=True):
         _panel(panel, frame[frame["receivers"] == count], names)
         panel.set_title(f"{count} receivers")
-    panels[0].set_ylabel("seconds ÷ (bytes ÷ 49.2 GB/s)")
-    panels[-1].legend(
-        handles=_legend(),
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1),
-        borderaxespad=0,
-        frameon=False,
-    )
+        panel.set_yticks(range(len(names)), names if panel is panels[0] else [""] * len(names))
+    sheet.legend(handles=_legend(), loc="outside lower center", ncols=3, frameon=False)
     return sheet
-
-
-def _split(sheet: Figure, panel: Axes, count: int) -> list[Axes]:
-    """Share the place of one panel among `count` with one y axis."""
-    place = panel.get_subplotspec()
-    assert place is not None
-    panel.remove()
-    axes = place.subgridspec(1, count).subplots(sharey=True, squeeze=False)
-    return list(axes[0])
 
 
 def _panel(panel: Axes, rows: DataFrame, names: list[str]) -> None:
@@ -61,14 +45,13 @@ def _panel(panel: Axes, rows: DataFrame, names: list[str]) -> None:
         color = color_of(_PLANNED.get(name, name))
         for is_even, side in ((True, -_ASIDE), (False, _ASIDE)):
             _dots(panel, at + side, mine[(mine["slow"] == _NONE) == is_even], color, is_even)
-    panel.axhline(1, ls=":", lw=1.5, color="black", zorder=0)
-    panel.set_yscale("log", base=2)
-    panel.set_yticks([1, 2, 4, 8, 16], ["1", "2", "4", "8", "16"])
-    panel.set_xticks(
-        range(len(names)), [n.replace(", ", "\n") for n in names], rotation=30, ha="right"
-    )
-    panel.set_xlim(-0.6, len(names) - 0.4)
-    panel.grid(visible=False, axis="x")
+    panel.axvline(1, ls=":", lw=1.5, color="black", zorder=0)
+    panel.set_xscale("log", base=2)
+    panel.set_xticks([1, 2, 4, 8, 16], ["1", "2", "4", "8", "16"])
+    panel.set_xlim(0.85, 1.2 * (rows["complete_s"] / rows["wire_s"]).max())
+    panel.set_xlabel("seconds ÷ (bytes ÷ 49.2 GB/s)")
+    panel.set_ylim(len(names) - 0.4, -0.6)
+    panel.grid(visible=False, axis="y")
 
 
 def _dots(panel: Axes, at: float, rows: DataFrame, color: str, is_even: bool) -> None:
@@ -76,12 +59,12 @@ def _dots(panel: Axes, at: float, rows: DataFrame, color: str, is_even: bool) ->
     for part, mark in ((fast, "o"), (slow, "^")):
         spread = np.linspace(-_SPREAD, _SPREAD, len(part)) if len(part) > 1 else np.zeros(len(part))
         panel.plot(
-            at + spread, part["complete_s"] / part["wire_s"], mark, ms=5, color=color,
+            part["complete_s"] / part["wire_s"], at + spread, mark, ms=5, color=color,
             mfc="none" if is_even else color, gid="receivers",
         )  # fmt: skip
     serves = (fast["serves_s"] / fast["wire_s"]).median()
     if np.isfinite(serves):
-        panel.plot([at - 0.16, at + 0.16], [serves] * 2, "-", lw=1.5, color="black", gid="serves")
+        panel.plot([serves] * 2, [at - 0.16, at + 0.16], "-", lw=1.5, color="black", gid="serves")
 
 
 def _legend() -> list[Line2D]:
@@ -91,5 +74,5 @@ def _legend() -> list[Line2D]:
         Line2D([], [], ls="", marker="o", color=grey, label="one is: the others"),
         Line2D([], [], ls="", marker="^", color=grey, label="the slow one"),
         Line2D([], [], lw=1.5, color="black", label="median first token"),
-        Line2D([], [], ls=":", lw=1.5, color="black", label="bytes ÷ 49.2 GB/s"),
+        Line2D([], [], ls=":", lw=1.5, color="black", label="one copy: bytes ÷ 49.2 GB/s"),
     ]
