@@ -83,7 +83,7 @@ class Balance:
         if expiry is not None:
             dues.append(expiry if expiry > now() else now() + RETRY_S)
         for model, service in self._awake().items():
-            if model in self._polls:
+            if model in self._polls or not service.changes_by_itself:
                 continue
             after = recheck_s(service.deployment.policy, self._observe(service))
             if after is not None:

@@ -59,6 +59,7 @@ class Pipelines:
         log: RunLog,
     ) -> None:
         self.served: dict[int, Served] = {}
+        self._draining: set[int] = set()
         self._model = deployment.model
         self._deployment = deployment
         self._system = system
@@ -76,7 +77,7 @@ class Pipelines:
 
     @property
     def num_draining(self) -> int:
-        return sum(served.draining for served in self.served.values())
+        return len(self._draining)
 
     @property
     def idle_for_s(self) -> tuple[float, ...]:
@@ -118,6 +119,7 @@ class Pipelines:
     def dissolved(self, message: m.Dissolved) -> Served:
         """It has stopped: whom it served waits to be resumed."""
         served = self.served.pop(message.pipeline)
+        self._draining.discard(served.pipeline)
         self._paces.gone(served.pipeline)
         self._log.add(replace(served.record, time_s=self._log.since(), formed=False))
         self._router.remove(served.pipeline, [u.request for u in message.unfinished], now())
@@ -125,11 +127,13 @@ class Pipelines:
 
     def shrink(self, count: int) -> None:
         """Let `count` instances go, idle ones first."""
+        if count <= 0:
+            return
         by_load = sorted(
             self.replicas,
             key=lambda s: (len(self._router.server(s.pipeline).serving), s.idle_since_s),
         )
-        for served in by_load[: max(count, 0)]:
+        for served in by_load[:count]:
             self._drain(served)
 
     def vacate(self, node: int) -> None:
@@ -141,9 +145,12 @@ class Pipelines:
 
     def reclaim(self, count: int) -> int:
         """Let up to `count` draining instances stay after all, if they may; return how many did."""
+        if not count or not self._draining:
+            return 0
         draining = [s for s in self.served.values() if s.draining and self._may_stay(s)]
         for served in draining[:count]:
             served.draining = False
+            self._draining.discard(served.pipeline)
             self._router.undrain(served.pipeline)
         return len(draining[:count])
 
@@ -167,6 +174,7 @@ class Pipelines:
 
     def _drain(self, served: Served) -> None:
         served.draining = True
+        self._draining.add(served.pipeline)
         self._router.drain(served.pipeline)
         self._leave_if_drained(served)
 

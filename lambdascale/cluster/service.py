@@ -66,6 +66,11 @@ class Service:
         return bool(self._growth_of or self.growths or self.arrivals or not self.router.idle)
 
     @property
+    def changes_by_itself(self) -> bool:
+        """May time alone change what is wanted: is an instance idle, or do arrivals grow old?"""
+        return bool(self.arrivals or self.pipelines.idle_for_s)
+
+    @property
     def over(self) -> bool:
         """Is nothing waiting, being served or growing?"""
         return self.router.idle and not self.growths

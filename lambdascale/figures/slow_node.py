@@ -23,14 +23,16 @@ _PLANNED = {"circulant, predicted": "lambdascale", "weighted, predicted": "weigh
 def draw(frame: DataFrame, provenance: str) -> Figure:
     """Draw a panel per number of receivers.
 
-    frame: `receivers system slow node is_slow complete_s serves_s wire_s`, one row per receiver and run; `slow`
-    is a node, or -1.
+    frame: `receivers system slow node is_slow complete_s serves_s wire_s`, one row per receiver and run;
+    `slow` is a node, or -1.
     """
     style.need(frame, "frame", "receivers system slow node is_slow complete_s serves_s wire_s")
     counts = sorted(frame["receivers"].unique())
     names = in_order(style.labels(frame, "system"))
     title = "One receiver at a quarter of the rate: when each holds the model"
-    sheet, (panels,) = style.grid(title, [0.62 * len(names) + 0.6], [4.6] * len(counts), provenance)
+    sheet, (panels,) = style.grid(
+        title, [0.62 * len(names) + 0.6], [max(4.6, 8 / len(counts))] * len(counts), provenance
+    )
     for panel, count in zip(panels, counts, strict=True):
         _panel(panel, frame[frame["receivers"] == count], names)
         panel.set_title(f"{count} receivers")

@@ -55,7 +55,11 @@ class Formation:
         destinations = sorted(itertools.chain.from_iterable(self._groups))
         self._held = {node: set(range(blocks.num_blocks)) for node in whole}
         self._held |= {node: set() for node in destinations}
-        self._destinations = destinations
+        self._places = {node: place for place, node in enumerate(self._held)}
+        self._lacking = dict.fromkeys(destinations)  # some block
+        self._together_held: set[int] = set()  # by the destinations
+        self._ready = dict.fromkeys(whole)  # complete, and no replica yet
+        self._sources = frozenset(whole)
         self._busy: dict[int, int] = {}  # node → pipeline
         self._replicas: set[int] = set()
         self._dissolving: set[int] = set()
@@ -69,13 +73,12 @@ class Formation:
     @property
     def complete(self) -> bool:
         """Does every destination hold every block?"""
-        return all(map(self.whole, self._destinations))
+        return not self._lacking
 
     @property
     def covered(self) -> bool:
         """Do the destinations together hold every block?"""
-        together = set().union(*(self._held[node] for node in self._destinations))
-        return len(together) == self._blocks.num_blocks
+        return len(self._together_held) == self._blocks.num_blocks
 
     def holds(self, node: int, block: int) -> bool:
         """Has `block` been verified on `node`?"""
@@ -84,6 +87,12 @@ class Formation:
     def arrived(self, node: int, blocks: Collection[int]) -> None:
         """Note verified blocks."""
         self._held[node].update(blocks)
+        if node not in self._lacking:
+            return
+        self._together_held.update(blocks)
+        if self.whole(node):
+            del self._lacking[node]
+            self._ready[node] = None
 
     @property
     def settled(self) -> bool:
@@ -109,7 +118,7 @@ class Formation:
 
     def _switches(self, node: int) -> bool:
         """Is it time for `node` to serve by itself?"""
-        waits = self._together and node in self._destinations and not self.complete
+        waits = self._together and self._lacking and node not in self._sources
         return self.whole(node) and not waits
 
     def _leaving(self) -> tuple[int, ...]:
@@ -119,8 +128,10 @@ class Formation:
 
     def _new_replicas(self) -> tuple[ExecutionPipeline, ...]:
         """The complete nodes that are in no pipeline, each a pipeline of one stage."""
-        settled = self._busy.keys() | self._replicas
-        ready = [node for node in self._held if node not in settled and self._switches(node)]
+        able = [node for node in self._ready if node not in self._busy and self._switches(node)]
+        ready = sorted(able, key=self._places.__getitem__)
+        for node in ready:
+            del self._ready[node]
         self._replicas.update(ready)
         return tuple(self._named((Stage(node, 0, self._blocks.num_parts),)) for node in ready)
 

@@ -104,16 +104,16 @@ class HashChain:
         seen, run = self.cache.seek(layers, chunks), self._range(layers)
         places = self.cache.places[np.array(starts) + np.arange(num_steps)[:, None]]
         made = [list(step.tokens or ())]
+        whole = [Chunk(c.slot, c.start, num_steps, c.emit) for c in chunks]
         if len(chunks) == 1:
             turns = places[:, 0].tolist()
             alone = self._next_of_one(picks[0], turns, made)
-            entries, end = decode_one(run, seen[0], alone, turns)
-            seen = end[None]
+            late, end = decode_one(run, seen[0], alone, turns)
+            self.cache.commit_later(whole[0], late, end)
         else:
             entries, seen = run.decode(seen, self._next_state(picks, places.tolist(), made), places)
-            entries = entries.swapaxes(0, 1).reshape(-1, layers.stop)
-        whole = [Chunk(c.slot, c.start, num_steps, c.emit) for c in chunks]
-        self.cache.commit(layers, whole, entries, seen)
+            rows = entries.swapaxes(0, 1).reshape(-1, layers.stop)
+            self.cache.commit(layers, whole, rows, seen)
         return made[1:]
 
     def _next_of_one(
@@ -123,13 +123,15 @@ class HashChain:
         first = int(self._weights.of(0))
         last = int(self._weights.of(self.layout.num_parts - 1))
         ((token,),) = made
+        greedy, tied, vocab = pick.sampling.temperature <= 0, self.layout.tied, self._vocab
 
         def next_state(out: int | None, i: int) -> int:
             nonlocal token
             if out is not None:
-                row = join_one(out, last)
-                state = join_one(row, first) if self.layout.tied else row
-                token = self._token(state, pick, pick.position + i - 1)
+                state = join_one(out, last)
+                if tied:
+                    state = join_one(state, first)
+                token = state % vocab if greedy else self._token(state, pick, pick.position + i - 1)
                 made.append([token])
             at = places[i] if i < len(places) else places[-1]
             return join_one(join_one(token, at), first)

@@ -5,12 +5,15 @@ the entries that are really there. A sum can be extended by a whole chunk at onc
 entry is missing, stale, or at another position. Nothing is ever refused: a wrong cache is wrong tokens.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from lambdascale.engine.base import Chunk, EngineLimits
 from lambdascale.sim.mixing import U64, odd_numbers
+
+Late = tuple[Chunk, Callable[[], U64]]
 
 
 class SymbolicCache:
@@ -22,6 +25,7 @@ class SymbolicCache:
     def __init__(self, num_layers: int, limits: EngineLimits) -> None:
         self._shape = limits.max_length, num_layers
         self._entries: list[U64 | None] = [None] * limits.max_slots
+        self._late: defaultdict[int, list[Late]] = defaultdict(list)
         self._sums = np.zeros((limits.max_slots, num_layers), np.uint64)
         self._ends = np.zeros((limits.max_slots, num_layers), np.int64)
         self.places = odd_numbers(limits.max_length)
@@ -31,6 +35,8 @@ class SymbolicCache:
 
         Entries from a chunk's start on are forgotten; a start at 0 forgets the whole sequence.
         """
+        if len(chunks) == 1:
+            return self._seek_one(layers, chunks[0])
         slots = [chunk.slot for chunk in chunks]
         starts = np.array([chunk.start for chunk in chunks])
         moved = (self._ends[slots, layers] != starts[:, None]).any(axis=1)
@@ -38,17 +44,27 @@ class SymbolicCache:
             self._rewind(layers, chunk.slot, chunk.start)
         return self._sums[slots, layers]
 
+    def _seek_one(self, layers: slice, chunk: Chunk) -> U64:
+        """Do so for one chunk, which is several times as fast."""
+        if (self._ends[chunk.slot, layers] != chunk.start).any():
+            self._rewind(layers, chunk.slot, chunk.start)
+        return self._sums[chunk.slot : chunk.slot + 1, layers].copy()
+
     def commit(self, layers: slice, chunks: Sequence[Chunk], entries: U64, sums: U64) -> None:
         """Store what was made: `entries` [rows, layers], and `sums` [chunks, layers] after it."""
-        slots = [chunk.slot for chunk in chunks]
-        self._sums[slots, layers] = sums
-        ends = np.array([chunk.start + chunk.length for chunk in chunks])
-        self._ends[slots, layers] = ends[:, None]
         row = 0
-        for chunk in chunks:
-            stop, after = chunk.start + chunk.length, row + chunk.length
-            self._slot(chunk.slot)[chunk.start : stop, layers] = entries[row:after]
+        for i, chunk in enumerate(chunks):
+            slot, stop, after = chunk.slot, chunk.start + chunk.length, row + chunk.length
+            self._sums[slot, layers] = sums[i]
+            self._ends[slot, layers] = stop
+            self._slot(slot)[chunk.start : stop, layers] = entries[row:after]
             row = after
+
+    def commit_later(self, chunk: Chunk, entries: Callable[[], U64], sums: U64) -> None:
+        """Do as `commit` does for all layers of one chunk, whose entries are made when they are looked at."""
+        self._sums[chunk.slot] = sums
+        self._ends[chunk.slot] = chunk.start + chunk.length
+        self._late[chunk.slot].append((chunk, entries))
 
     def entries(self, layer: int, slot: int, length: int) -> U64:
         """Return a copy of the entries of positions [0, length)."""
@@ -74,10 +90,14 @@ class SymbolicCache:
         entries = self._entries[slot]
         if entries is None:
             entries = self._entries[slot] = np.zeros(self._shape, np.uint64)
+        for chunk, made in self._late.pop(slot, ()):
+            entries[chunk.start : chunk.start + chunk.length] = made()
         return entries
 
     def _rewind(self, layers: slice, slot: int, start: int) -> None:
         """Forget entries from `start` on and sum up those before it."""
+        if start == 0 and (layers.start, layers.stop) == (0, self._shape[1]):
+            self._late.pop(slot, None)
         entries = self._slot(slot)[:, layers]
         entries[start : int(self._ends[slot, layers].max())] = 0
         self._sums[slot, layers] = (entries[:start] * self.places[:start, None]).sum(axis=0)

@@ -9,6 +9,7 @@ over what a peer was to be sent, and a peer over what a step needs.
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import xxhash
 
 from lambdascale.engine.kv import KvLayout
@@ -52,7 +53,10 @@ class KvNames:
         shape = layout.num_layers, layout.max_slots
         self._seen = np.full(shape, self._find(0, 0, layout.max_length), np.uint64)
         self._lengths = np.zeros(shape, np.int64)  # of what was exposed or adopted last
-        self._versions = np.full(shape, -1, np.int64)  # of the region when `_seen` was true of it
+        version = region.version if isinstance(region, SizedRegion) else -1
+        self._versions = np.full(
+            shape, version, np.int64
+        )  # of the region when `_seen` was true of it
 
     def write(self, layer: int, slot: int, entries: U64) -> None:
         """Put the name of `entries`, which start at position 0, into the region."""
@@ -75,7 +79,7 @@ class KvNames:
         Its entries are lost, and so are the names of what is about to be written over.
         """
         lost = [at for at in self._changed(layers, slots) if self._differs(*at)]
-        stale = np.argwhere(self._lengths[layers, slots] > starts).tolist()
+        stale = _places(self._lengths[layers, slots] > starts)
         for layer, slot in [*lost, *((layers.start + i, slots[j]) for i, j in stale)]:
             for offset, nbytes in self._ranges(layer, slot, self._layout.max_length):
                 clear(self._region, offset, nbytes)
@@ -87,7 +91,7 @@ class KvNames:
     def _changed(self, layers: slice, slots: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Where something may have happened; anyone may write bytes at any time."""
         version = self._region.version if isinstance(self._region, SizedRegion) else 0
-        for i, j in np.argwhere(self._versions[layers, slots] != version).tolist():
+        for i, j in _places(self._versions[layers, slots] != version):
             yield layers.start + i, slots[j]
 
     def _differs(self, layer: int, slot: int) -> bool:
@@ -104,3 +108,8 @@ class KvNames:
 
     def _ranges(self, layer: int, slot: int, length: int) -> tuple[tuple[int, int], ...]:
         return self._layout.ranges(slot, layer + 1, layer + 2, length)
+
+
+def _places(mask: npt.NDArray[np.bool_]) -> list[list[int]]:
+    """Where a mask is true; mostly nowhere, which is soon said."""
+    return np.argwhere(mask).tolist() if mask.any() else []

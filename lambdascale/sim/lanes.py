@@ -8,12 +8,12 @@ s and place p,
 Every step is a polynomial in N, so the numbers t[k] = sum of Nᵏ a go their own way: out needs t[0] alone, and
 t[k] += p · (t[k + 1] + s · C(L, k + 1)). All t are lanes of 192 bits in one Python integer, wide enough for
 what two multiplications of 64 bits make: a step is a shift, two products and a mask, whatever the number of
-layers. Entries are worked out once, at the end.
+layers.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from math import comb
 
 import numpy as np
@@ -54,24 +54,34 @@ def lanes(num_layers: int) -> Lanes:
 
 def decode_one(
     run: LayerRange, seen: U64, next_state: Callable[[int | None, int], int], places: list[int]
-) -> tuple[U64, U64]:
-    """Do as `LayerRange.decode` does for one sequence: `seen` [layers] → entries [steps, layers], seen."""
+) -> tuple[Callable[[], U64], U64]:
+    """Do as `LayerRange.decode` does for one sequence: `seen` [layers] → entries [steps, layers], seen.
+
+    What is returned works the entries out: mostly nobody ever asks for them.
+    """
     table, through = lanes(len(run.over)), int(run.through)
     growth, mask = table.growth, table.mask
     top = _packed(table.sums @ (seen * run.over + run.weights))
-    tops, states = [top], list[int]()
+    tops, states = list[int](), list[int]()
     out: int | None = None
     for i, place in enumerate(places):
         state = next_state(out, i)
-        out = (state + top) * through & MASK
-        top = top + ((top >> LANE) + state * growth) * place & mask
         states.append(state)
         tops.append(top)
+        out = (state + top) * through & MASK
+        top = top + ((top >> LANE) + state * growth) * place & mask
     next_state(out, len(places))
-    added = _unpacked(tops, len(run.over)) @ table.layers.T
-    made = np.add.accumulate(added[:-1], axis=1) - added[:-1]
+    (added,) = _unpacked([top], len(run.over)) @ table.layers.T
+    return partial(_entries, run, tops, states), (added - run.weights) * run.before
+
+
+def _entries(run: LayerRange, tops: list[int], states: list[int]) -> U64:
+    count = len(run.over)
+    added = _unpacked(tops, count) @ lanes(count).layers.T
+    made = np.add.accumulate(added, axis=1) - added
     made += np.array(states, np.uint64)[:, None]
-    return made * run.before, (added[-1] - run.weights) * run.before
+    entries: U64 = made * run.before
+    return entries
 
 
 def _table(numbers: list[list[int]] | list[int]) -> U64:
