@@ -1,5 +1,5 @@
 """`make bench`: multicast, storage and batching, each against a yardstick within the same run, and what
-one operation of a transport costs; one table.
+one operation of a transport and one plan cost; one table.
 
 The single benches (`bench_multicast`, `op_cost`, `bench_storage`, `bench_engine`) print more. Nothing is
 imposed, so all is measured.
@@ -8,6 +8,7 @@ imposed, so all is measured.
 import argparse
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -22,9 +23,12 @@ from lambdascale.experiments.bench_multicast import Timing
 from lambdascale.experiments.bench_storage import Moving
 from lambdascale.experiments.op_cost import OpCost
 from lambdascale.model.catalogue import load_packed
+from lambdascale.multicast.choose import choose
+from lambdascale.multicast.costs import LinkCost
 from lambdascale.transport.registry import TRANSPORTS
 
 MODEL = "smollm2-135m"
+LLAMA_13B = 26e9  # bytes
 DTYPES = ("bfloat16", "float32")
 
 
@@ -53,6 +57,16 @@ def storage_metrics(moving: Moving) -> list[Metric]:
     ]
 
 
+def plan_metric(num_nodes: int = 64) -> Metric:
+    """Return how long it takes to choose a schedule and its block count for a 13B."""
+    started = time.process_time()
+    choose(
+        num_nodes, 1, LLAMA_13B, LinkCost(1e-4, 5e-3, 42.1e9)
+    )  # latency rules: the most to compare
+    seconds = time.process_time() - started
+    return metric(f"bench.plan.{num_nodes}_nodes_s", seconds, "measured")
+
+
 def batching_metric(result: Batching) -> Metric:
     """Return the tokens/s of a backlog in units of what `transformers` makes of it."""
     name = f"bench.batching.{result.dtype}_over_transformers"
@@ -68,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("multicast of 512 MiB: about a minute", file=sys.stderr)
     found = multicast_metrics(bench_multicast.measure())
     found += [operation_metric(op_cost.measure(transport)) for transport in TRANSPORTS]
+    found.append(plan_metric())
     print("loads and copies: a few seconds", file=sys.stderr)
     found += storage_metrics(bench_storage.measure(load_packed(MODEL, "float32").image))
     for dtype in DTYPES:
