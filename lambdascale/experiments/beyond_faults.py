@@ -77,13 +77,16 @@ def _run(
 
 
 def corrupted(table: pd.DataFrame) -> pd.DataFrame:
-    """Return `system share blocks resent over_healthy worst right`: means over seeds, but for the worst."""
+    """Return `system share blocks resent last_s over_healthy worst right`: means over seeds.
+
+    worst: the largest ratio to healthy; right: the least share of right requests.
+    """
     ratios = table.assign(ratio=table["last_s"] / table["healthy_s"])
     each = ratios.groupby(["system", "share"], sort=False)
     columns = {
         "blocks": each["blocks"].first(), "resent": each["resent"].mean(),
-        "over_healthy": each["ratio"].mean(), "worst": each["ratio"].max(),
-        "right": each["right"].min(),
+        "last_s": each["last_s"].mean(), "over_healthy": each["ratio"].mean(),
+        "worst": each["ratio"].max(), "right": each["right"].min(),
     }  # fmt: skip
     return pd.DataFrame(columns).reset_index()
 

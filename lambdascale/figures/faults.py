@@ -48,8 +48,8 @@ def draw(runs: DataFrame, deaths: DataFrame, provenance: str) -> Figure:
         _died(panel, deaths[deaths["nodes"] == count])
         panel.set_title(f"2 → {count} nodes, one dies (predicted)")
         panel.sharey(panels[1])
-    panels[1].set_ylabel("survivors complete, seconds ÷\n(bytes ÷ 49.2 GB/s)")
-    sheet.legend(handles=_legend(names), loc="outside lower center", ncols=5, frameon=False)
+    panels[1].set_ylabel("survivors complete,\ns ÷ (bytes ÷ 49.2 GB/s)")
+    sheet.legend(handles=_legend(names), loc="outside lower center", ncols=3, frameon=False)
     return sheet
 
 
