@@ -201,6 +201,7 @@ class Serverless:
             self.conditions.connect_s,
             self.conditions.jitter,
             self.conditions.seed,
+            self.conditions.corruption,
         )
         self.control = SimControl(LATENCY_S)
         self.fleet = SimFleet(self.network, self.control, SimHost(conditions=self.conditions))

@@ -125,6 +125,11 @@ PROFILES = {
             seconds=40,
             parameters={"receivers": "8, 12", "positions": 4},
         ),
+        Job(
+            "paper/beyond_faults",
+            seconds=60,
+            parameters={"shares": "0.01, 0.03", "num_seeds": 8, "nodes": "8, 12"},
+        ),
     ),
 }
 

@@ -62,6 +62,7 @@ async def _virtual(
         conditions.connect_s,
         conditions.jitter,
         conditions.seed,
+        conditions.corruption,
     )
     control = SimControl(conditions.control_s)
     host = SimHost(SIZED_ABOVE, wide_rows=True, conditions=conditions, observe=observe)

@@ -1,4 +1,4 @@
-"""What a simulated cluster costs beyond its rates: latencies, set-up, start-up, jitter, stragglers.
+"""What a simulated cluster costs beyond its rates: latencies, set-up, start-up, what varies, what fails.
 
 All defaults cost nothing, but for the two latencies, which are those measured on loopback (METHODOLOGY.md).
 Which numbers belong to which testbed is said in `hardware`; here they are only named and checked.
@@ -27,9 +27,10 @@ class Conditions:
     jitter         relative standard deviation of the times of writes, loads and copies, of mean 1
     stragglers     (node, factor): its links, tiers and device take that many times as long
     pcie_shared    GPUDirect writes and copies between host and GPU share the node's PCIe link
+    corruption     share of the writes of blocks whose bytes arrive changed, below 1
 
-    `seed` is that of the jitter. The controller waits out decision_s, register_s and start_up, under any
-    clock; the rest is simulated only. Raises ConfigError.
+    `seed` is that of the jitter and of the corruption. The controller waits out decision_s, register_s and
+    start_up, under any clock; the rest is simulated only. Raises ConfigError.
     """
 
     latency_s: float = 20e-6
@@ -43,11 +44,13 @@ class Conditions:
     stragglers: tuple[tuple[int, float], ...] = ()
     pcie_shared: bool = False
     seed: int = 0
+    corruption: float = 0.0
 
     def __post_init__(self) -> None:
         for name in [field.name for field in fields(self) if field.name.endswith("_s")]:
             self._check(name, getattr(self, name), "give seconds, 0 or more")
         self._check("jitter", self.jitter, "give a share of an operation's time, 0 or more")
+        self._check("corruption", self.corruption, "give a share of the writes, below 1", below=1)
         for phase, seconds in self.start_up:
             self._check(f"start_up of {phase!r}", seconds, "give seconds, 0 or more")
         phases = [phase for phase, _ in self.start_up]
@@ -56,8 +59,8 @@ class Conditions:
             raise ConfigError(f"start_up has the phases {phases}; use {known}, each once, in order")
         self._check_stragglers()
 
-    def _check(self, name: str, value: float, advice: str) -> None:
-        if not 0 <= value < math.inf:
+    def _check(self, name: str, value: float, advice: str, below: float = math.inf) -> None:
+        if not 0 <= value < below:
             raise ConfigError(f"{name} is {value}; {advice}")
 
     def _check_stragglers(self) -> None:

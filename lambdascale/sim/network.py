@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lambdascale.errors import ConfigError
+from lambdascale.sim.corruption import Corruption
 from lambdascale.sim.jitter import Jitter
 from lambdascale.transport.base import Lane
 from lambdascale.transport.pacing import Port
@@ -40,7 +41,8 @@ class SimNetwork:
 
     The `nodes_per_host` consecutive nodes of a host share its NIC, whose rate is that of the first; among
     themselves they write at `local_rate` bytes/s, each with a port of its own. A link takes `connect_s`
-    and two latencies to open. The times of writes vary by `jitter` (see there), as `seed` has it.
+    and two latencies to open. The times of writes vary by `jitter`, and a share `corruption` of those into
+    GPU memory arrives changed (see there), as `seed` has it.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class SimNetwork:
         connect_s: float = 0.0,
         jitter: float = 0.0,
         seed: int = 0,
+        corruption: float = 0.0,
     ) -> None:
         if nodes_per_host < 1:
             raise ConfigError(f"nodes_per_host is {nodes_per_host}; it must be at least 1")
@@ -73,6 +76,7 @@ class SimNetwork:
         self._shared: dict[int, Nic] = {}
         self._members: dict[str, SimTransport] = {}
         self._num_addresses = 0
+        self._corruption = Corruption(corruption, seed)
         self._faults: list[Callable[[Delivery], bool]] = []
 
     def host_of(self, node: int) -> int:
@@ -124,12 +128,13 @@ class SimNetwork:
         self._faults.append(matches)
 
     def spoils(self, delivery: Delivery) -> bool:
-        """Say whether this delivery is to be corrupted, and use that fault up."""
+        """Say whether this delivery is to be corrupted, and use up the fault or the draw that says so."""
         for i, matches in enumerate(self._faults):
             if delivery.nbytes and matches(delivery):
                 del self._faults[i]
                 return True
-        return False
+        d = delivery
+        return self._corruption.hits(d.src, d.dst, d.region, d.nbytes)
 
 
 class Nic:
