@@ -192,9 +192,8 @@ def test_bench_compares_medians_with_their_targets():
     metrics.append(bench.batching_metric(Batching("bfloat16", 149, 100, 1, 1, 1)))
     metrics.append(bench.batching_metric(Batching("float32", 149, 100, 1, 1, 1)))
     metrics += bench.storage_metrics(Moving(1.1, 1.0, 1.3, 1.0))
-    metrics.append(bench.plan_metric(8))
     results = [("bench", "bench", found.HERE, tuple(metrics))]
     judgements = found.judge_all(found.book(), results, ["bench"])
     verdicts = [judgement.verdict for judgement in judgements]
-    assert verdicts == ["met", "met", "not", "not", "met", "not", "met", "not", "met"]
+    assert verdicts == ["met", "met", "not", "not", "met", "not run", "not", "not", "met"]
     assert not any(judgement.is_wrong for judgement in judgements), "slow is not wrong"

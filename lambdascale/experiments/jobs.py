@@ -121,6 +121,11 @@ PROFILES = {
         ),
         Job("paper/beyond_continuous", seconds=150, parameters={"duration_s": 120.0}),
         Job(
+            "paper/beyond_thousand_nodes",
+            seconds=300,
+            parameters={"num_requests": 100_000},
+        ),
+        Job(
             "paper/beyond_slow_node",
             seconds=40,
             parameters={"receivers": "8, 12", "positions": 4},

@@ -1,0 +1,25 @@
+"""A day of requests and the GPUs that served them (beyond the paper)."""
+
+from matplotlib.figure import Figure
+from pandas import DataFrame
+
+from lambdascale.figures import style
+from lambdascale.figures.systems import color_of
+
+
+@style.styled
+def draw(frame: DataFrame, provenance: str, title: str) -> Figure:
+    """Draw `hour requests_per_s gpus`, a row per minute: mean rate above, most GPUs held at once below."""
+    style.need(frame, "frame", "hour requests_per_s gpus")
+    sheet, ((rate,), (gpus,)) = style.grid(title, [1.5, 2.2], [8.0], provenance)
+    rate.fill_between(frame["hour"], frame["requests_per_s"], step="post", color="0.6", lw=0)
+    rate.set_ylabel("requests/s")
+    rate.tick_params(labelbottom=False)
+    color = color_of("lambdascale")
+    gpus.fill_between(frame["hour"], frame["gpus"], step="post", color=color, lw=0, alpha=0.75)
+    gpus.set_ylabel("GPUs held at once")
+    gpus.set_xlabel("hour of the day")
+    for axes in (rate, gpus):
+        axes.set_xlim(0, float(frame["hour"].max()))
+        axes.set_ylim(bottom=0)
+    return sheet
