@@ -23,7 +23,6 @@ MODEL = "llama-2-7b"
 TRACE = "day-like"
 IDLE_S = 15.0  # for which an instance stays without a request
 NUM_BLOCKS = 8  # scale-outs here are mostly of one node, where more gain nothing
-MINUTE_S = 60.0
 
 
 def case(num_nodes: int, num_requests: int) -> Case:
@@ -50,13 +49,13 @@ def _rows(num_requests: int) -> Sequence[TraceRow]:
     return [replace(row, model=MODEL) for row in generate(TRACE)[:num_requests]]
 
 
-def minutes(result: RunResult) -> pd.DataFrame:
-    """Return `hour requests_per_s gpus` for every minute: mean rate, and most GPUs held at once."""
-    edges = np.arange(0, end_s(result) + MINUTE_S, MINUTE_S)
+def over_time(result: RunResult, num_bins: int = 288) -> pd.DataFrame:
+    """Return `from_s requests_per_s gpus` for equal spans of the run: mean rate, most GPUs held at once."""
+    edges = np.linspace(0, end_s(result), num_bins + 1)
     counts, _ = np.histogram(result.requests["arrival_s"], edges)
     columns = {
-        "hour": edges[:-1] / 3600,
-        "requests_per_s": counts / MINUTE_S,
+        "from_s": edges[:-1],
+        "requests_per_s": counts / np.diff(edges),
         "gpus": _most(_held(result), edges),
     }
     return pd.DataFrame(columns)

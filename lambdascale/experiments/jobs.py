@@ -123,7 +123,7 @@ PROFILES = {
         Job(
             "paper/beyond_thousand_nodes",
             seconds=300,
-            parameters={"num_requests": 100_000},
+            parameters={"num_nodes": 1000, "num_requests": 100_000},
         ),
         Job(
             "paper/beyond_slow_node",
