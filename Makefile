@@ -6,6 +6,7 @@
 #   TORCH=2.9.1         install that version of torch instead of the pinned one
 # The choice of torch is remembered in .venv until `make clean`. Of `make reproduce` and `make figures`:
 #   PROFILE=quick       the notebooks at their defaults; trust: simulation against reality; paper: the figures; all by default
+#                       soak: a day of 1,000 nodes, five minutes
 #   FROM=results/runs   draw from what was run here instead of what is committed
 
 PYTHON ?= python3
@@ -59,8 +60,10 @@ reference: $(INSTALLED) ## Commit the small results of a completed `make reprodu
 readme: $(INSTALLED) ## Write the tables of README.md and artifact/profiles from claims, results and jobs
 	$(VENV_PYTHON) -m lambdascale.experiments.readme
 
-soak: setup ## Run a thousand random scenarios in virtual time (half an hour; SEEDS=1000)
+soak: setup ## Run a thousand random scenarios and a day of 1,000 nodes in virtual time (half an hour; SEEDS=1000)
 	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest tests/test_serverless_random.py -n auto -q --seeds $(or $(SEEDS),1000)
+	$(VENV_PYTHON) -m lambdascale.experiments.reproduce --profile soak
+	$(VENV_PYTHON) -m lambdascale.experiments.reference --profile soak
 
 bench: setup ## Measure multicast, storage and batching as ratios against memcpy and transformers
 	$(VENV_PYTHON) -m lambdascale.experiments.bench

@@ -61,7 +61,7 @@ PROFILES = {
         Job("20_execute_while_load", seconds=75, measured=True),
         Job("31_local_cache", seconds=65, measured=True),
         Job("11_schedules", seconds=10),
-        Job("30_model_management", seconds=45),
+        Job("30_model_management", seconds=15),
         Job("paper/fig01_request_rates", seconds=10),
     ),
     "trust": (
@@ -70,7 +70,7 @@ PROFILES = {
     ),
     "paper": (
         Job("11_schedules", seconds=10),
-        Job("30_model_management", seconds=45),
+        Job("30_model_management", seconds=15),
         Job("paper/fig01_request_rates", seconds=10),
         Job("paper/table1_testbeds", seconds=10),
         Job("paper/fig04_architecture", seconds=10),
@@ -102,29 +102,24 @@ PROFILES = {
         ),
         Job(
             "paper/fig10_gpu_allocation",
-            seconds=300,
+            seconds=180,
             parameters={"models": MODELS, "num_seeds": 2, "num_requests": 0},
         ),
         Job(
             "paper/fig11_ttft_trace",
-            seconds=750,
+            seconds=540,
             parameters={"models": MODELS, "num_seeds": 5, "num_requests": 0},
         ),
         Job(
             "paper/beyond_trace",
-            seconds=300,
+            seconds=340,
             parameters={
                 "policies": "authors, event-driven, in turn",
                 "keep_alives": "0, 5, 15, 60",
                 "num_requests": 0,
             },
         ),
-        Job("paper/beyond_continuous", seconds=150, parameters={"duration_s": 120.0}),
-        Job(
-            "paper/beyond_thousand_nodes",
-            seconds=300,
-            parameters={"num_nodes": 1000, "num_requests": 100_000},
-        ),
+        Job("paper/beyond_continuous", seconds=180, parameters={"duration_s": 120.0}),
         Job(
             "paper/beyond_slow_node",
             seconds=40,
@@ -132,8 +127,15 @@ PROFILES = {
         ),
         Job(
             "paper/beyond_faults",
-            seconds=60,
+            seconds=45,
             parameters={"shares": "0.01, 0.03", "num_seeds": 8, "nodes": "8, 12"},
+        ),
+    ),
+    "soak": (
+        Job(
+            "paper/beyond_thousand_nodes",
+            seconds=300,
+            parameters={"num_nodes": 1000, "num_requests": 100_000},
         ),
     ),
 }

@@ -15,7 +15,7 @@ from lambdascale.figures import style
 from lambdascale.figures.systems import color_of, in_order
 
 PAPERS = "lambdascale-paper"
-_ROW, _LAST = 0.75, 1.9
+_ROW, _LAST = 0.75, 2.5
 
 
 @style.styled
@@ -58,7 +58,7 @@ def _column(
     for axes in rows:
         axes.set_xlim(0, end_s)
         axes.tick_params(labelbottom=axes is rows[-1], labelsize="small")
-    rows[-1].set(xlabel="time (s)", ylim=(0, None))
+    rows[-1].set(xlabel="time (s)", ylim=(0, 1.8 * rows[-1].dataLim.y1))  # room for the legend
     rows[-1].legend(fontsize="x-small", loc="upper left", frameon=False, handlelength=1)
 
 

@@ -26,6 +26,7 @@ def draw(points: DataFrame, *, provenance: str, title: str) -> Figure:
             for system in systems:
                 _curve(axes, mine[mine["system"] == system], column, system)
             axes.set(yscale="log", xscale="log")
+            axes.margins(x=0.08, y=0.1)
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_formatter(lambda value, _: f"{value:g}")
                 axis.set_minor_formatter(lambda value, _: f"{value:g}")
