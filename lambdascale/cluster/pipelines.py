@@ -27,7 +27,6 @@ class Served:
     growth: Growth
     instance: int | None
     idle_since_s: float
-    draining: bool = False  # it is to go once it serves nobody
     dissolving: bool = False  # its head has been told to stop
 
     @property
@@ -59,7 +58,7 @@ class Pipelines:
         log: RunLog,
     ) -> None:
         self.served: dict[int, Served] = {}
-        self._draining: set[int] = set()
+        self._draining: set[int] = set()  # who are to go once they serve nobody
         self._model = deployment.model
         self._deployment = deployment
         self._system = system
@@ -73,7 +72,11 @@ class Pipelines:
     @property
     def replicas(self) -> tuple[Served, ...]:
         """The instances that serve by themselves and are not to go."""
-        return tuple(s for s in self.served.values() if s.instance is not None and not s.draining)
+        return tuple(
+            s
+            for s in self.served.values()
+            if s.instance is not None and s.pipeline not in self._draining
+        )
 
     @property
     def num_draining(self) -> int:
@@ -147,9 +150,10 @@ class Pipelines:
         """Let up to `count` draining instances stay after all, if they may; return how many did."""
         if not count or not self._draining:
             return 0
-        draining = [s for s in self.served.values() if s.draining and self._may_stay(s)]
+        draining = [
+            s for s in self.served.values() if s.pipeline in self._draining and self._may_stay(s)
+        ]
         for served in draining[:count]:
-            served.draining = False
             self._draining.discard(served.pipeline)
             self._router.undrain(served.pipeline)
         return len(draining[:count])
@@ -173,7 +177,6 @@ class Pipelines:
         return not served.dissolving and not kept
 
     def _drain(self, served: Served) -> None:
-        served.draining = True
         self._draining.add(served.pipeline)
         self._router.drain(served.pipeline)
         self._leave_if_drained(served)
@@ -182,5 +185,5 @@ class Pipelines:
         """Let it stop if it is to go, serves nobody and sends no KV entries."""
         server = self._router.server(served.pipeline)
         busy = server.serving or server.ending or self._switching.sends_from(served.head)
-        if served.draining and not busy:
+        if served.pipeline in self._draining and not busy:
             self.dissolve(served)

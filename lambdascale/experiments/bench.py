@@ -23,12 +23,12 @@ from lambdascale.experiments.bench_multicast import Timing
 from lambdascale.experiments.bench_storage import Moving
 from lambdascale.experiments.op_cost import OpCost
 from lambdascale.model.catalogue import load_packed
+from lambdascale.model.nominal import nominal_shape
 from lambdascale.multicast.choose import choose
 from lambdascale.multicast.costs import LinkCost
 from lambdascale.transport.registry import TRANSPORTS
 
 MODEL = "smollm2-135m"
-LLAMA_13B = 26e9  # bytes
 DTYPES = ("bfloat16", "float32")
 
 
@@ -59,9 +59,10 @@ def storage_metrics(moving: Moving) -> list[Metric]:
 
 def plan_metric() -> Metric:
     """Return how long it takes to choose a schedule and its block count for a 13B."""
-    started = time.process_time()
+    nbytes = nominal_shape("llama-2-13b").layout("llama-2-13b", "float16").nbytes
     cost = LinkCost(1e-4, 5e-3, 42.1e9)  # latency rules: the most to compare
-    choose(64, 1, LLAMA_13B, cost)
+    started = time.process_time()
+    choose(64, 1, nbytes, cost)
     seconds = time.process_time() - started
     return metric("bench.plan.64_nodes_s", seconds, "measured")
 

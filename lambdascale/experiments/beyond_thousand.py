@@ -9,9 +9,10 @@ import pandas as pd
 
 from lambdascale.claims.metric import Metric, metric
 from lambdascale.experiments.cached import Case
+from lambdascale.experiments.load_frames import held, rate
 from lambdascale.experiments.placed import on
 from lambdascale.experiments.results import RunResult
-from lambdascale.experiments.summary import end_s, gpu_seconds
+from lambdascale.experiments.summary import end_s, gpu_seconds, quantile
 from lambdascale.experiments.systems import EVENT_DRIVEN, system
 from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.sim.hardware import AUTHORS, TESTBED1
@@ -51,25 +52,15 @@ def _rows(num_requests: int) -> Sequence[TraceRow]:
 
 def over_time(result: RunResult, num_bins: int = 288) -> pd.DataFrame:
     """Return `from_s requests_per_s gpus` for equal spans of the run: mean rate, most GPUs held at once."""
-    edges = np.linspace(0, end_s(result), num_bins + 1)
-    counts, _ = np.histogram(result.requests["arrival_s"], edges)
-    columns = {
-        "from_s": edges[:-1],
-        "requests_per_s": counts / np.diff(edges),
-        "gpus": _most(_held(result), edges),
-    }
-    return pd.DataFrame(columns)
+    frame = rate(result, num_bins)
+    edges = [*frame["from_s"], frame["until_s"].iloc[-1]]
+    gpus = _most(held(result), edges)
+    return frame.drop(columns="until_s").assign(gpus=gpus)
 
 
-def _held(result: RunResult) -> pd.Series:
-    spans = result.allocations.fillna({"until_s": end_s(result)})
-    changes = pd.concat([pd.Series(1, spans["from_s"]), pd.Series(-1, spans["until_s"])])
-    return changes.groupby(level=0).sum().sort_index().cumsum()
-
-
-def _most(held: pd.Series, edges: np.ndarray) -> list[int]:
+def _most(held: pd.DataFrame, edges: Sequence[float]) -> list[int]:
     """The most GPUs held in each span between edges, those held at its beginning included."""
-    times, gpus = held.index.to_numpy(), held.to_numpy()
+    times, gpus = held["time_s"].to_numpy(), held["gpus"].to_numpy()
     most = []
     for begin, end in itertools.pairwise(edges):
         first = max(int(np.searchsorted(times, begin, "right")) - 1, 0)
@@ -83,9 +74,9 @@ def summary(result: RunResult) -> pd.DataFrame:
     row = {
         "num_requests": len(ttft),
         "scale_outs": result.scale_outs["scale_out"].nunique(),
-        "most_gpus": int(_held(result).max()),
+        "most_gpus": int(held(result)["gpus"].max()),
         "gpu_s": gpu_seconds(result.allocations, end_s(result)),
-        **{f"ttft_p{percent}_s": float(ttft.quantile(percent / 100)) for percent in (50, 90, 99)},
+        **{f"ttft_p{percent}_s": quantile(ttft, percent / 100) for percent in (50, 90, 99)},
     }
     return pd.DataFrame([row])
 

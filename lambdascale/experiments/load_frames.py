@@ -43,8 +43,7 @@ def allocation(loads: Sequence[Load], result: RunResult, panel: PanelOf) -> pd.D
     frames = []
     for (name, system), (label, *_) in _pools(loads, panel):
         one = result.only(label)
-        steps = _steps(one)
-        frames.append(steps.assign(panel=name, system=system))
+        frames.append(held(one).assign(panel=name, system=system))
     return pd.concat(frames, ignore_index=True)[["panel", "system", "time_s", "gpus"]]
 
 
@@ -58,26 +57,32 @@ def rates(
             continue
         seen.add(name)
         one = result.only(label)
-        counts, edges = np.histogram(
-            one.requests["arrival_s"], np.linspace(0, end_s(one), num_bins + 1)
-        )
-        columns = {
-            "from_s": edges[:-1],
-            "until_s": edges[1:],
-            "requests_per_s": counts / np.diff(edges),
-        }
-        frames.append(pd.DataFrame({"panel": name, **columns}))
-    return pd.concat(frames, ignore_index=True)
+        frames.append(rate(one, num_bins).assign(panel=name))
+    columns = ["panel", "from_s", "until_s", "requests_per_s"]
+    return pd.concat(frames, ignore_index=True)[columns]
 
 
-def _steps(one: RunResult) -> pd.DataFrame:
+def rate(one: RunResult, num_bins: int) -> pd.DataFrame:
+    """Return `from_s until_s requests_per_s` for equal spans of one run."""
+    edges = np.linspace(0, end_s(one), num_bins + 1)
+    counts, _ = np.histogram(one.requests["arrival_s"], edges)
+    columns = {
+        "from_s": edges[:-1],
+        "until_s": edges[1:],
+        "requests_per_s": counts / np.diff(edges),
+    }
+    return pd.DataFrame(columns)
+
+
+def held(one: RunResult) -> pd.DataFrame:
+    """Return `time_s gpus`: how many are held from each time on at which that changes in one run."""
     (spec,) = one.specs
     gpus = spec.gpus_per_node if isinstance(spec, TraceSpec) else 1
     spans = one.allocations.fillna({"until_s": end_s(one)})
     begun = pd.Series(gpus, index=spans["from_s"])
     ended = pd.Series(-gpus, index=spans["until_s"])
-    held = pd.concat([begun, ended]).groupby(level=0).sum().sort_index().cumsum()
-    changed = held[held.diff() != 0]
+    gpus_held = pd.concat([begun, ended]).groupby(level=0).sum().sort_index().cumsum()
+    changed = gpus_held[gpus_held.diff() != 0]
     return pd.DataFrame({"time_s": changed.index, "gpus": changed.to_numpy()})
 
 

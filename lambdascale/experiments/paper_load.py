@@ -28,9 +28,8 @@ BASELINES = ("faasnet", "nccl", "serverlessllm")  # the paper's
 FIGURES = (PAPERS, OURS, *BASELINES, IDEAL)
 MODELS = ("llama-2-7b", "llama-2-13b", "llama-2-70b")
 LARGE_TABLES = ("tokens", "blocks", "residency", "pipelines", "switches")
-FEWER_BLOCKS = {
-    "nccl": 64
-}  # than where multicasts are timed: 3 % of one to 4 nodes, for a third of the work
+# Than where multicasts are timed: 3 % of one to 4 nodes, for a third of the work.
+FEWER_BLOCKS = {"nccl": 64}
 Fact = str | float
 
 

@@ -30,8 +30,7 @@ def draw(curves: DataFrame, *, provenance: str, title: str) -> Figure:
         panel.minorticks_off()
         panel.set(title=name, xlabel="blocks", ylim=(0, 1.08 * mine["seconds"].max()))
     row[0].set_ylabel("seconds")
-    handles, labels = row[0].get_legend_handles_labels()
-    sheet.legend(handles, labels, loc="outside lower left", ncols=3, frameon=False)
+    style.legend_below(sheet, row[0], ncols=3)
     return sheet
 
 

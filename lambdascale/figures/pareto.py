@@ -36,8 +36,7 @@ def draw(points: DataFrame, *, provenance: str, title: str) -> Figure:
         axes.set_title(name)
     for axes in grid[-1]:
         axes.set_xlabel("GPU-seconds")
-    handles, labels = grid[0][0].get_legend_handles_labels()
-    sheet.legend(handles, labels, loc="outside lower left", ncols=6, frameon=False)
+    style.legend_below(sheet, grid[0][0], ncols=6)
     return sheet
 
 

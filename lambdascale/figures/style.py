@@ -126,6 +126,12 @@ def legend_beside(axes: Axes, title: str = "") -> None:
     )  # fmt: skip
 
 
+def legend_below(sheet: Figure, axes: Axes, ncols: int) -> None:
+    """Put the legend of one panel, which holds for all, below the panels."""
+    handles, labels = axes.get_legend_handles_labels()
+    sheet.legend(handles, labels, loc="outside lower left", ncols=ncols, frameon=False)
+
+
 def need(frame: DataFrame, name: str, columns: str) -> None:
     """Raise ConfigError unless `frame` has rows and all the space-separated `columns`."""
     missing = [column for column in columns.split() if column not in frame.columns]

@@ -43,8 +43,7 @@ def draw(
         far.set(title="whole run", xlim=(0, None))
     for panel in rows[-1]:
         panel.set_xlabel("time since the scale-out began (s)")
-    handles, labels = rows[0][0].get_legend_handles_labels()
-    sheet.legend(handles, labels, loc="outside lower left", ncols=3, frameon=False)
+    style.legend_below(sheet, rows[0][0], ncols=3)
     return sheet
 
 

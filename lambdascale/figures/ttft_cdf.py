@@ -28,10 +28,7 @@ def draw(curves: DataFrame, *, provenance: str, title: str) -> Figure:
             _curve(axes, mine[mine["system"] == system], system)
         _frame(axes, mine, name)
     row[0].set_ylabel("share of requests")
-    handles, labels = row[0].get_legend_handles_labels()
-    sheet.legend(
-        handles, labels, loc="outside lower left", ncols=3 if len(panels) == 1 else 6, frameon=False
-    )
+    style.legend_below(sheet, row[0], ncols=3 if len(panels) == 1 else 6)
     return sheet
 
 

@@ -32,6 +32,5 @@ def draw(points: DataFrame, *, provenance: str, title: str, what: str) -> Figure
         axes.set_xticks(sorted(points.loc[points["panel"] == name, "rate"].unique()))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     row[0].set_ylabel(f"{what} of the times to first token (s)")
-    handles, labels = row[0].get_legend_handles_labels()
-    sheet.legend(handles, labels, loc="outside lower left", ncols=6, frameon=False)
+    style.legend_below(sheet, row[0], ncols=6)
     return sheet

@@ -56,9 +56,9 @@ class Formation:
         self._held = {node: set(range(blocks.num_blocks)) for node in whole}
         self._held |= {node: set() for node in destinations}
         self._places = {node: place for place, node in enumerate(self._held)}
-        self._lacking = dict.fromkeys(destinations)  # some block
+        self._lacking = set(destinations)  # some block
         self._together_held: set[int] = set()  # by the destinations
-        self._ready = dict.fromkeys(whole)  # complete, and no replica yet
+        self._ready = set(whole)  # complete, and no replica yet
         self._sources = frozenset(whole)
         self._busy: dict[int, int] = {}  # node → pipeline
         self._replicas: set[int] = set()
@@ -91,8 +91,8 @@ class Formation:
             return
         self._together_held.update(blocks)
         if self.whole(node):
-            del self._lacking[node]
-            self._ready[node] = None
+            self._lacking.remove(node)
+            self._ready.add(node)
 
     @property
     def settled(self) -> bool:
@@ -130,8 +130,7 @@ class Formation:
         """The complete nodes that are in no pipeline, each a pipeline of one stage."""
         able = [node for node in self._ready if node not in self._busy and self._switches(node)]
         ready = sorted(able, key=self._places.__getitem__)
-        for node in ready:
-            del self._ready[node]
+        self._ready.difference_update(ready)
         self._replicas.update(ready)
         return tuple(self._named((Stage(node, 0, self._blocks.num_parts),)) for node in ready)
 

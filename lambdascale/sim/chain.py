@@ -123,15 +123,13 @@ class HashChain:
         first = int(self._weights.of(0))
         last = int(self._weights.of(self.layout.num_parts - 1))
         ((token,),) = made
-        greedy, tied, vocab = pick.sampling.temperature <= 0, self.layout.tied, self._vocab
 
         def next_state(out: int | None, i: int) -> int:
             nonlocal token
             if out is not None:
-                state = join_one(out, last)
-                if tied:
-                    state = join_one(state, first)
-                token = state % vocab if greedy else self._token(state, pick, pick.position + i - 1)
+                row = join_one(out, last)
+                state = join_one(row, first) if self.layout.tied else row
+                token = self._token(state, pick, pick.position + i - 1)
                 made.append([token])
             at = places[i] if i < len(places) else places[-1]
             return join_one(join_one(token, at), first)

@@ -54,9 +54,8 @@ class KvNames:
         self._seen = np.full(shape, self._find(0, 0, layout.max_length), np.uint64)
         self._lengths = np.zeros(shape, np.int64)  # of what was exposed or adopted last
         version = region.version if isinstance(region, SizedRegion) else -1
-        self._versions = np.full(
-            shape, version, np.int64
-        )  # of the region when `_seen` was true of it
+        # The region's version when `_seen` was true of it.
+        self._versions = np.full(shape, version, np.int64)
 
     def write(self, layer: int, slot: int, entries: U64) -> None:
         """Put the name of `entries`, which start at position 0, into the region."""
