@@ -1,7 +1,6 @@
 """Properties of every plan: exhaustive for small N, k, b; hypothesis beyond; the table of paper.md c.5."""
 
 import doctest
-import time
 from collections import Counter
 from itertools import product
 
@@ -144,15 +143,10 @@ def test_circulant_receives_one_block_per_tick_where_binomial_needs_two() -> Non
         assert max(Counter((t.tick, t.dst) for t in moves).values()) == per_tick
 
 
-@pytest.mark.alone
-def test_a_thousand_nodes_are_planned_and_validated_in_seconds() -> None:
-    started = time.perf_counter()
+def test_a_thousand_nodes_are_planned_and_validated() -> None:
     schedule = plan.plan("circulant", 1024, 1, 256)
-    planned = time.perf_counter()
     validate(schedule)
     assert schedule.num_ticks == 256 - 1 + 10
-    assert planned - started < 2
-    assert time.perf_counter() - planned < 5
 
 
 def test_faasnets_tree_takes_the_rounds_of_the_paper() -> None:

@@ -1,6 +1,7 @@
 """What is left behind: no descriptor, no thread, no named file; strangers cost nothing lasting."""
 
 import asyncio
+import math
 import socket
 import threading
 from contextlib import suppress
@@ -163,4 +164,4 @@ def test_a_listener_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPat
 
 def test_an_interface_we_do_not_have_is_refused() -> None:
     with pytest.raises(ConfigError, match="cannot listen"):
-        asyncio.run(TcpTransport(0, SECRET, host="192.0.2.1").open())
+        asyncio.run(TcpTransport(0, SECRET, math.inf, "192.0.2.1").open())

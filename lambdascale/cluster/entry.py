@@ -20,7 +20,7 @@ def main(argument: str) -> None:
 
 async def _run(agent: AgentSpec, secret: bytes) -> None:
     channel = await StreamControl(secret).connect(agent.controller, agent.node)
-    transport = await open_transport(agent.transport, agent.node, secret, agent.rate)
+    transport = await open_transport(agent.transport, agent.node, secret, agent.rate, agent.host)
     storage = FileStorage(ssd_rate=agent.ssd_rate, pcie_rate=agent.pcie_rate)
 
     def make_engine() -> TorchEngine:

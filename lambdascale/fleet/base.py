@@ -15,7 +15,8 @@ class AgentSpec:
     """What an agent is: node name, its controller, transport, rates (bytes/s), device floor.
 
     `rate` is that of its network link; a rate of inf imposes nothing. `ssd` is a folder for images
-    that are stored on its SSD later; whoever starts the agents removes it.
+    that are stored on its SSD later; whoever starts the agents removes it. `host` is the address of the
+    interface that it listens on.
     """
 
     node: int
@@ -26,6 +27,7 @@ class AgentSpec:
     ssd_rate: float = math.inf
     pcie_rate: float = math.inf
     ssd: str = ""
+    host: str = "127.0.0.1"
 
     def at(self, controller: str) -> "AgentSpec":
         """Return the same for the controller at an address."""

@@ -60,9 +60,7 @@ class TcpTransport(StreamTransport):
     link_type = TcpLink
     incoming_type = TcpIncoming
 
-    def __init__(
-        self, node: int, secret: bytes, rate: float = float("inf"), host: str = "127.0.0.1"
-    ) -> None:
+    def __init__(self, node: int, secret: bytes, rate: float, host: str) -> None:
         super().__init__(node, secret, rate)
         self._host = host
 
