@@ -1,28 +1,26 @@
 """Fleets: one behaviour of both bodies, and a real scale-out leaves nothing behind however it ends."""
 
 import asyncio
-import math
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
+from fleet_conformance import CHECKS, DEVICE, SECRET, Check, specs
 from leftovers import Footprint, alive, footprint, own_children, within
 from tiny import TinyModel
 
 from lambdascale.clock import deadline
-from lambdascale.cluster.members import Members
 from lambdascale.control.base import Control
 from lambdascale.control.streams import StreamControl
 from lambdascale.engine.device import DeviceModel
-from lambdascale.errors import PeerGoneError
 from lambdascale.experiments.agents import MODELS
-from lambdascale.fleet.base import AgentSpec, Fleet
+from lambdascale.fleet.base import Fleet
 from lambdascale.fleet.local import LocalFleet
 from lambdascale.fleet.nursery import Nursery
 from lambdascale.model.catalogue import load_packed
@@ -32,34 +30,6 @@ from lambdascale.sim.fleet import SimFleet
 from lambdascale.sim.network import SimNetwork
 
 pytestmark = pytest.mark.alone
-
-SECRET = b"a secret of sixteen bytes or more"
-DEVICE = DeviceModel(1e9, 1e12)
-
-
-class LocalCase:
-    """Real processes that connect and stay."""
-
-    def __init__(self, nursery: Nursery) -> None:
-        self._nursery = nursery
-
-    def make(self, crash: bool = False) -> tuple[Control, Fleet, DeviceModel | None]:
-        entry = "agents_of_tests:die_at_birth" if crash else "agents_of_tests:stay"
-        return StreamControl(SECRET), LocalFleet(self._nursery, SECRET, entry), DEVICE
-
-    def run(self, body: Callable[..., object]) -> None:
-        asyncio.run(body(self))
-
-
-class SimCase:
-    """Tasks on simulated leaves; one without a device model cannot begin."""
-
-    def make(self, crash: bool = False) -> tuple[Control, Fleet, DeviceModel | None]:
-        control = SimControl(1e-4)
-        return control, SimFleet(SimNetwork(1e-4), control), None if crash else DEVICE
-
-    def run(self, body: Callable[..., object]) -> None:
-        loop.run(body(self))
 
 
 @pytest.fixture(autouse=True)
@@ -74,75 +44,22 @@ def nursery() -> Iterator[Nursery]:
     assert within(lambda: not own_children())
 
 
-@pytest.fixture(params=["local", "sim"])
-def case(request: pytest.FixtureRequest) -> LocalCase | SimCase:
-    if request.param == "sim":
-        return SimCase()
-    return LocalCase(request.getfixturevalue("nursery"))
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_real_processes_conform(check: Check, nursery: Nursery):
+    def make(crash: bool) -> tuple[Control, Fleet, DeviceModel | None]:
+        entry = "agents_of_tests:die_at_birth" if crash else "agents_of_tests:stay"
+        return StreamControl(SECRET), LocalFleet(nursery, SECRET, entry), DEVICE
+
+    asyncio.run(check(make))
 
 
-def specs(address: str, count: int, floor: DeviceModel | None) -> tuple[AgentSpec, ...]:
-    return tuple(AgentSpec(node, address, "shm", math.inf, floor) for node in range(count))
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_simulated_agents_conform(check: Check):
+    def make(crash: bool) -> tuple[Control, Fleet, DeviceModel | None]:
+        control = SimControl(1e-4)
+        return control, SimFleet(SimNetwork(1e-4), control), None if crash else DEVICE
 
-
-def test_agents_start_are_killed_and_do_not_outlive_the_fleet(case):
-    async def body(case) -> None:
-        control, fleet, floor = case.make()
-        listener = await control.listen()
-        async with deadline(20, "the whole test"):
-            await fleet.start(specs(listener.address, 3, floor))
-            channels = {}
-            while len(channels) < 3:
-                channel = await listener.accept()
-                channels[channel.peer] = channel
-            assert sorted(channels) == [0, 1, 2]
-            await fleet.kill(1)
-            assert await fleet.died() == 1
-            await gone(channels[1])
-            await fleet.kill(1)
-            await fleet.kill(7)
-            await fleet.close()
-            assert {await fleet.died(), await fleet.died()} == {0, 2}
-            for channel in channels.values():
-                await gone(channel)
-            await fleet.close()
-            await listener.close()
-
-    case.run(body)
-
-
-async def gone(channel) -> None:
-    with pytest.raises(PeerGoneError, match=f"node {channel.peer} is gone"):
-        await read_all(channel)
-    await channel.close()
-
-
-async def read_all(channel) -> None:
-    while True:
-        await channel.receive()
-
-
-def test_an_agent_that_dies_at_birth_is_reported_promptly(case):
-    async def body(case) -> None:
-        control, fleet, floor = case.make(crash=True)
-        listener = await control.listen()
-        async with deadline(5, "the report of a death"):
-            await fleet.start(specs(listener.address, 2, floor))
-            with pytest.raises(PeerGoneError, match=r"node [01] is gone: the agent ended while"):
-                await Members(listener, fleet, 2).join()
-        await fleet.close()
-        await listener.close()
-
-    case.run(body)
-
-
-def test_a_fleet_that_was_never_started_closes(case):
-    async def body(case) -> None:
-        _, fleet, _ = case.make()
-        await fleet.close()
-        await fleet.close()
-
-    case.run(body)
+    loop.run(check(make))
 
 
 def test_one_nursery_serves_several_fleets_one_after_the_other(nursery: Nursery):

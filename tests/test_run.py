@@ -19,7 +19,7 @@ from lambdascale.cluster.records import BlockRecord, PhaseRecord, Record
 from lambdascale.config import ScaleSpec
 from lambdascale.engine.device import DeviceModel
 from lambdascale.errors import DeadlineError
-from lambdascale.experiments.agents import agent_nursery
+from lambdascale.experiments.agents import agent_site
 from lambdascale.experiments.inputs import load_inputs
 from lambdascale.experiments.run import in_thread, run, run_all
 from lambdascale.experiments.simulated import symbolic_inputs
@@ -46,7 +46,7 @@ def spec(tiny_model: TinyModel) -> RunSpec:
 @pytest.fixture(scope="module")
 def warm() -> Iterator[Nursery]:
     """A nursery for the tests that need not see one begin."""
-    with agent_nursery() as nursery:
+    with agent_site() as nursery:
         yield nursery
 
 
@@ -148,7 +148,7 @@ def test_an_interrupted_simulation_is_cancelled():
 def test_a_run_that_takes_too_long_ends_with_a_named_error(spec: RunSpec, warm: Nursery):
     impatient = replace(spec, link_gbps=0.001, scale=replace(spec.scale, timeout_s=1.0))
     with pytest.raises(DeadlineError, match="the whole run did not happen within 1 s"):
-        run(impatient, nursery=warm)
+        run(impatient, site=warm)
 
 
 def test_an_error_of_the_watcher_ends_the_run(spec: RunSpec, warm: Nursery):
@@ -156,7 +156,7 @@ def test_an_error_of_the_watcher_ends_the_run(spec: RunSpec, warm: Nursery):
         raise ZeroDivisionError("a bug of the caller")
 
     with pytest.raises(ZeroDivisionError, match="a bug of the caller"):
-        run(spec, at_block(0, fail), nursery=warm)
+        run(spec, at_block(0, fail), site=warm)
 
 
 def test_work_in_a_thread_that_was_cancelled_has_cleaned_up_before_the_interrupt_is_raised():

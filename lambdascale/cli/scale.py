@@ -1,6 +1,6 @@
 """`lambdascale scale`: a real scale-out on this machine.
 
-What is cheap is checked first; then the nursery of the agents begins to import, and meanwhile this
+What is cheap is checked first; then the nurseries of the agents begin to import, and meanwhile this
 process imports what it needs itself.
 """
 
@@ -20,9 +20,9 @@ from lambdascale.cli.options import (
     scale_spec,
     system_spec,
 )
-from lambdascale.experiments.agents import agent_nursery
+from lambdascale.experiments.agents import agent_site
 from lambdascale.experiments.spec import REAL_DTYPES, RunSpec
-from lambdascale.fleet.nursery import Nursery
+from lambdascale.fleet.base import Site
 from lambdascale.model.catalogue import CATALOGUE
 from lambdascale.model.packed import PackedModel
 from lambdascale.transport.registry import TRANSPORTS
@@ -71,10 +71,10 @@ def run(options: argparse.Namespace) -> None:
         packed = load_model(spec)
     if options.emulate_devices:
         spec = _with_device(spec, packed)
-    with agent_nursery() as nursery:
+    with agent_site() as site:
         with loading("the tokenizer", silent=options.json):
             tokenizer, inputs = _inputs(spec, packed)
-        result = _watched(spec, tokenizer, inputs, nursery, silent=options.json)
+        result = _watched(spec, tokenizer, inputs, site, silent=options.json)
     _show(result, inputs, spec.prompts, options.json)
 
 
@@ -87,13 +87,13 @@ def _inputs(spec: RunSpec, packed: PackedModel) -> "tuple[Tokenizer, Inputs]":
 
 
 def _watched(
-    spec: RunSpec, tokenizer: "Tokenizer", inputs: "Inputs", nursery: Nursery, silent: bool
+    spec: RunSpec, tokenizer: "Tokenizer", inputs: "Inputs", site: Site, silent: bool
 ) -> "RunResult":
     from lambdascale.cli.live import watching
     from lambdascale.experiments.run import run as run_spec
 
     with watching(spec, tokenizer, silent) as watch:
-        return run_spec(spec, watch, inputs, nursery)
+        return run_spec(spec, watch, inputs, site)
 
 
 def _show(result: "RunResult", inputs: "Inputs", prompts: Sequence[str], as_json: bool) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lambdascale.experiments.agents import agent_nursery
+from lambdascale.experiments.agents import agent_site
 from lambdascale.experiments.fidelity_fit import Fit, fit
 from lambdascale.experiments.fidelity_points import points
 from lambdascale.experiments.fidelity_score import RANKED_BY, errors, metrics, ranking
@@ -26,7 +26,7 @@ from lambdascale.experiments.simulated import SIZED_ABOVE
 from lambdascale.experiments.small_model import small_model
 from lambdascale.experiments.trials import PROFILES, Imposed, Trial, backlog, trials_of
 from lambdascale.figures import fidelity as drawing
-from lambdascale.fleet.nursery import Nursery
+from lambdascale.fleet.base import Site
 from lambdascale.model.checksum import block_checksums
 from lambdascale.model.image import ImageSource
 from lambdascale.sim.conditions import Conditions
@@ -59,8 +59,8 @@ def measure(
     """Run every trial on real processes, calibrate, and predict them all; `watch` sees each trial first."""
     with small_model() as packed:
         imposed = Imposed(packed, copy_s, step_s)
-        with agent_nursery() as nursery:
-            measured = [_real(imposed, trial, nursery, watch) for trial in trials]
+        with agent_site() as site:
+            measured = [_real(imposed, trial, site, watch) for trial in trials]
         inside = [trial.in_sample for trial in trials]
         known = [trial for trial in trials if trial.in_sample]
         fitted = fit(
@@ -71,12 +71,12 @@ def measure(
     return Fidelity(points(trials, measured, predicted), fitted)
 
 
-def _real(imposed: Imposed, trial: Trial, nursery: Nursery, watch: Watch) -> RunResult:
+def _real(imposed: Imposed, trial: Trial, site: Site, watch: Watch) -> RunResult:
     watch(trial)
     packed = imposed.packed
     image = ImageSource.of(packed, block_checksums(packed, trial.num_blocks))
     inputs = Inputs(image, backlog(trial, packed.shape.vocab))
-    return run(imposed.spec(trial), inputs=inputs, nursery=nursery)
+    return run(imposed.spec(trial), inputs=inputs, site=site)
 
 
 def predict(

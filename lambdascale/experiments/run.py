@@ -20,15 +20,15 @@ from typing import Any
 from lambdascale.cluster.records import PhaseRecord, Record, RunLog
 from lambdascale.control.streams import StreamControl
 from lambdascale.errors import plain
-from lambdascale.experiments.agents import ENTRY, agent_nursery
+from lambdascale.experiments.agents import ENTRY, agent_site
 from lambdascale.experiments.inputs import Inputs, check, check_inputs, load_inputs, load_model
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.scaling import scale_out
 from lambdascale.experiments.session import Session
 from lambdascale.experiments.simulated import simulate
 from lambdascale.experiments.spec import RunSpec
-from lambdascale.fleet.local import LocalFleet
-from lambdascale.fleet.nursery import Nursery
+from lambdascale.fleet.base import Site
+from lambdascale.fleet.placement import Placement
 from lambdascale.transport.threads import LoopCaller
 
 SECRET_BYTES = 32
@@ -45,12 +45,13 @@ def run(
     spec: RunSpec,
     watch: Watch = ignore,
     inputs: Inputs | None = None,
-    nursery: Nursery | None = None,
+    site: Site | None = None,
 ) -> RunResult:
     """Run `spec` and return its result; `watch` sees every record as it happens (in another thread).
 
-    `inputs` replaces the model and prompts of the specification; `nursery` is one that is warm already
-    and stays the caller's. Raises LambdaScaleError.
+    `inputs` replaces the model and prompts of the specification; `site` is where agents are
+    started if not on this machine, or one that is warm already; it stays the caller's. Raises
+    LambdaScaleError.
     """
     if spec.clock == "virtual":
         return simulate(spec, watch, inputs)
@@ -61,41 +62,44 @@ def run(
         check(spec)
     packed = None if inputs else load_model(spec)
     log = RunLog(watch)
-    with nullcontext(nursery) if nursery else agent_nursery() as warm:
-        inputs = inputs or load_inputs(spec, packed)  # while the nursery imports
+    with nullcontext(site) if site else agent_site() as warm:
+        inputs = inputs or load_inputs(spec, packed)  # while its nurseries import
         in_processes(scale_out(spec, inputs), log, warm, called_s)
     return RunResult.of(spec, log.records, inputs.requests)
 
 
-def in_processes(session: Session, log: RunLog, nursery: Nursery, called_s: float) -> None:
-    """Run a session on real agents, children of `nursery`; it was asked for at `called_s`."""
+def in_processes(session: Session, log: RunLog, site: Site, called_s: float) -> None:
+    """Run a session on real agents at `site`; it was asked for at `called_s`."""
     # not made before an agent stores an image: who is killed here could not remove it
     folder = Path(tempfile.gettempdir(), f"lambdascale-ssd-{secrets.token_hex(8)}")
     agents = [replace(a, ssd=str(folder / str(a.node))) for a in session.agents]
     try:
-        in_thread(_real(replace(session, agents=tuple(agents)), log, nursery, called_s))
+        in_thread(_real(replace(session, agents=tuple(agents)), log, site, called_s))
     finally:
         if folder.exists():
             shutil.rmtree(folder)
 
 
-async def _real(session: Session, log: RunLog, nursery: Nursery, called_s: float) -> None:
+async def _real(session: Session, log: RunLog, site: Site, called_s: float) -> None:
     secret = secrets.token_bytes(SECRET_BYTES)
     log.restart()
     log.add(PhaseRecord("called", log.since(called_s)))
     log.phase("inputs ready")
-    await session.run(StreamControl(secret), LocalFleet(nursery, secret, ENTRY), log)
+    await session.run(StreamControl(secret, site.host), site.fleet(secret, ENTRY), log)
 
 
-def run_all(specs: Sequence[RunSpec], watch: Watch = ignore) -> RunResult:
+def run_all(
+    specs: Sequence[RunSpec], watch: Watch = ignore, placement: Placement | None = None
+) -> RunResult:
     """Run several specifications one after the other and return their tables as one.
 
-    Real runs share one nursery, so that only the first waits for imports.
+    Real runs share one site, on a cluster if `placement` says which agents; so only the first waits for
+    imports.
     """
     if all(spec.clock == "virtual" for spec in specs):
         return RunResult.joined([run(spec, watch) for spec in specs])
-    with agent_nursery() as nursery:
-        return RunResult.joined([run(spec, watch, nursery=nursery) for spec in specs])
+    with agent_site(placement) as site:
+        return RunResult.joined([run(spec, watch, site=site) for spec in specs])
 
 
 def in_thread(work: Coroutine[Any, Any, None]) -> None:

@@ -9,15 +9,14 @@ from lambdascale.cluster.deployment import ClusterSpec, Deployment
 from lambdascale.cluster.records import RunLog
 from lambdascale.engine.base import EngineLimits
 from lambdascale.errors import ConfigError
-from lambdascale.experiments.agents import agent_nursery
+from lambdascale.experiments.agents import agent_site
 from lambdascale.experiments.inputs import check_memory, working_nbytes
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.run import Watch, ignore, in_processes
 from lambdascale.experiments.session import Session
 from lambdascale.experiments.simulated import SIZED_ABOVE, in_virtual_time
 from lambdascale.experiments.trace_spec import TraceSpec
-from lambdascale.fleet.base import AgentSpec
-from lambdascale.fleet.nursery import Nursery
+from lambdascale.fleet.base import AgentSpec, Site
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.checksum import block_checksums
 from lambdascale.model.image import ImageSource
@@ -43,7 +42,7 @@ def run_trace(
     spec: TraceSpec,
     rows: Sequence[TraceRow],
     watch: Watch = ignore,
-    nursery: Nursery | None = None,
+    site: Site | None = None,
 ) -> RunResult:
     """Replay `rows` as `spec` says and return the result; `watch` sees every record as it happens.
 
@@ -56,7 +55,7 @@ def run_trace(
         in_virtual_time(session, log, spec.conditions)
     else:
         _check_memory(spec, session)
-        with nullcontext(nursery) if nursery else agent_nursery() as warm:
+        with nullcontext(site) if site else agent_site() as warm:
             in_processes(session, log, warm, called_s)
     return RunResult.of(spec, log.records, workload.requests, workload.note)
 

@@ -1,13 +1,16 @@
 """The fleet: starts, watches and kills agents.
 
-Bodies: `fleet.local` (subprocesses); the simulated one lives in `sim`; `ray` comes with the cluster.
+Bodies: `fleet.local` (subprocesses), `fleet.ray` (an existing cluster); the simulated one lives in `sim`.
 """
 
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 from lambdascale.engine.device import DeviceModel
+
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class AgentSpec:
     ssd_rate: float = math.inf
     pcie_rate: float = math.inf
     ssd: str = ""
-    host: str = "127.0.0.1"
+    host: str = LOOPBACK
 
     def at(self, controller: str) -> "AgentSpec":
         """Return the same for the controller at an address."""
@@ -52,3 +55,24 @@ class Fleet(Protocol):
     async def close(self) -> None:
         """Kill whatever is left and wait for it. Idempotent."""
         ...
+
+
+class Site(Protocol):
+    """Where agents can be started at once: a context manager, of one fleet after the other.
+
+    `host` is the address at which agents of this site reach the controller.
+    """
+
+    @property
+    def host(self) -> str: ...
+    def fleet(self, secret: bytes, entry: str) -> Fleet:
+        """Return a fleet of agents that run `entry` (module:function of one encoded assignment)."""
+        ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None: ...

@@ -12,7 +12,7 @@ import msgspec
 
 from lambdascale.clock import deadline
 from lambdascale.errors import DeadlineError
-from lambdascale.fleet.base import AgentSpec
+from lambdascale.fleet.base import LOOPBACK, AgentSpec
 from lambdascale.fleet.nursery import END_S, Nursery
 
 
@@ -68,6 +68,16 @@ class LocalFleet:
             raise
         finally:
             asyncio.get_running_loop().remove_reader(self._nursery.output)
+
+
+class LocalSite(Nursery):
+    """This machine: a nursery, and the fleets that are born in it."""
+
+    host = LOOPBACK
+
+    def fleet(self, secret: bytes, entry: str) -> LocalFleet:
+        """Return a fleet of its children; each ends before the next is started."""
+        return LocalFleet(self, secret, entry)
 
 
 def assignment(agent: AgentSpec, secret: bytes) -> str:

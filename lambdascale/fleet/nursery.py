@@ -22,16 +22,21 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THRE
 
 
 class Nursery:
-    """A context manager; `preload` names the modules to import before the first fork."""
+    """A context manager; `preload` names the modules to import before the first fork.
 
-    def __init__(self, preload: Sequence[str] = ()) -> None:
+    `environment` is added to the one that its children get from here.
+    """
+
+    def __init__(
+        self, preload: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    ) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", MODULE, str(os.getpid()), *preload],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # an interrupt at the terminal is the driver's to handle
-            env=os.environ
-            | ONE_THREAD,  # libraries that start threads at import must not: it forks
+            # libraries that start threads at import must not: it forks
+            env=os.environ | ONE_THREAD | dict(environment or {}),
         )
 
     @property

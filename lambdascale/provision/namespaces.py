@@ -6,9 +6,12 @@ Every host has its own address and loopback, and sees only the others. Needs roo
 left behind. What runs on it is emulated: real TCP, at a rate that the kernel imposes.
 """
 
+import contextlib
+import ipaddress
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,6 +20,7 @@ from typing import Self
 from lambdascale.errors import ConfigError
 
 MAX_HOSTS = 250
+NETWORK = "10.77.0.0/24"  # seen by the hosts alone, so it collides with nothing
 BITS = 8
 LATENCY_MS = 50  # how long a packet may wait at a full link
 BURST_S = 0.002  # of traffic that may pass at once: more than a timer tick of the kernel
@@ -54,8 +58,14 @@ class Namespaces:
         self._tag = secrets.token_hex(3)
         self._switch = f"lscale-{self._tag}-switch"
         self.hosts = tuple(
-            Host(f"lscale-{self._tag}-{n}", f"10.77.0.{n + 1}") for n in range(count)
+            Host(f"lscale-{self._tag}-{n}", str(ipaddress.ip_network(NETWORK)[n + 1]))
+            for n in range(count)
         )
+
+    @property
+    def network(self) -> str:
+        """The network that all addresses lie in."""
+        return NETWORK
 
     def __enter__(self) -> Self:
         if reason := missing():
@@ -87,10 +97,11 @@ class Namespaces:
     def _plug(self, number: int, host: Host) -> None:
         self._add(host.name)
         switch, port = self._switch, f"port{number}"
+        length = ipaddress.ip_network(NETWORK).prefixlen
         pair = ("type", "veth", "peer", "name", "eth0", "netns", host.name)
         _ip("-n", switch, "link", "add", port, *pair)
         _ip("-n", switch, "link", "set", port, "master", "switch", "up")
-        _ip("-n", host.name, "addr", "add", f"{host.address}/24", "dev", "eth0")
+        _ip("-n", host.name, "addr", "add", f"{host.address}/{length}", "dev", "eth0")
         _ip("-n", host.name, "link", "set", "eth0", "up")
         self.shape(number, self._rate)
 
@@ -99,13 +110,24 @@ class Namespaces:
         _ip("-n", name, "link", "set", "lo", "up")
 
     def _remove(self) -> None:
-        """Remove every namespace that exists, and with it its links."""
+        """End what still runs on the hosts; remove every namespace that exists, and with it its links."""
         there = subprocess.run(
             ["ip", "netns", "list"], capture_output=True, text=True, check=True
         ).stdout.split()
         for name in (*(host.name for host in self.hosts), self._switch):
             if name in there:
+                _end_all(name)
                 _ip("netns", "delete", name)
+
+
+def _end_all(namespace: str) -> None:
+    """Kill the processes in a namespace: it would live on with them, out of reach."""
+    inside = subprocess.run(
+        ["ip", "netns", "pids", namespace], capture_output=True, text=True, check=True
+    )
+    for pid in inside.stdout.split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
 
 
 def _shape(namespace: str, device: str, rate: float) -> None:

@@ -1,0 +1,105 @@
+"""The Ray fleet: agents on the nodes of an existing Ray cluster, each kept by an actor there.
+
+Ray places the keepers, watches them, and ends them with the driver; the agents' messages and bytes are ours
+alone. Importing this needs no `ray`; entering a `RaySite` does.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+from lambdascale.clock import deadline
+from lambdascale.errors import ConfigError, DeadlineError
+from lambdascale.fleet.base import AgentSpec
+from lambdascale.fleet.connection import addresses, answers, connected, end, keepers, reserved
+from lambdascale.fleet.nursery import END_S
+from lambdascale.fleet.placement import Placement
+
+
+class RayFleet:
+    """One agent per keeper; node n is kept by the nth. `hosts` are their addresses."""
+
+    def __init__(
+        self, keepers: Sequence[Any], hosts: Sequence[str], secret: bytes, entry: str
+    ) -> None:
+        self._keepers = keepers
+        self._hosts = hosts
+        self._secret = secret
+        self._entry = entry
+        self._alive: dict[int, asyncio.Task[None]] = {}
+        self._ended: asyncio.Queue[int] = asyncio.Queue()
+
+    async def start(self, agents: tuple[AgentSpec, ...]) -> None:
+        if len(agents) > len(self._keepers):
+            raise ConfigError(
+                f"the cluster has {len(self._keepers)} agents, but {len(agents)} are wanted; lower nodes, "
+                "or raise `nodes` or `per_node` in the cluster file"
+            )
+        started = []
+        for agent in agents:
+            placed = replace(agent, host=self._hosts[agent.node])
+            started.append(
+                self._keepers[agent.node].start.remote(placed, self._secret, self._entry)
+            )
+            self._alive[agent.node] = asyncio.create_task(self._watch(agent.node))
+        await answers(started)
+
+    async def _watch(self, node: int) -> None:
+        """Wait for the end of an agent; a keeper that is gone took it along."""
+        await answers([self._keepers[node].died.remote()])
+        self._ended.put_nowait(node)
+
+    async def died(self) -> int:
+        return await self._ended.get()
+
+    async def kill(self, node: int) -> None:
+        if node in self._alive:
+            self._keepers[node].kill.remote(node)
+
+    async def close(self) -> None:
+        closing = [self._keepers[node].close.remote() for node in self._alive]
+        try:
+            async with deadline(END_S, "the end of all agents"):
+                await answers(closing)
+                await asyncio.gather(*self._alive.values())
+        except (DeadlineError, asyncio.CancelledError):
+            end(self._keepers)
+            raise
+        self._alive.clear()
+
+
+class RaySite:
+    """The agents of `placement` on a Ray cluster; `preload` names what their nurseries import."""
+
+    def __init__(self, placement: Placement, preload: tuple[str, ...] = ()) -> None:
+        self._placement = placement
+        self._preload = preload
+        self._keepers: list[Any] = []
+        self._hosts: list[str] = []
+        self.host = ""
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.host = stack.enter_context(connected(self._placement))
+            group = stack.enter_context(reserved(self._placement))
+            stack.callback(lambda: end(self._keepers))
+            self._keepers = keepers(self._placement, self._preload, group)
+            self._hosts = addresses(self._keepers, self._placement.network)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def fleet(self, secret: bytes, entry: str) -> RayFleet:
+        """Return a fleet on the agents' places; each ends before the next is started."""
+        return RayFleet(self._keepers, self._hosts, secret, entry)
