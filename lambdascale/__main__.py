@@ -19,7 +19,7 @@ from lambdascale.errors import LambdaScaleError
 
 COMMANDS = {
     "plan": "show who sends which block to whom and when, without running anything",
-    "scale": "grow a real model from k to N nodes of this machine while they answer prompts",
+    "scale": "grow a real model from k to N nodes, here or on a cluster, while they answer prompts",
     "simulate": "run the same system in virtual time: any number of nodes, no weights needed",
     "run": "replay a trace of requests on a cluster that scales with them, or simulate it",
     "fetch": "put a model, packed and ready to scale, or a real trace into the cache",

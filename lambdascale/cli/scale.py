@@ -1,4 +1,4 @@
-"""`lambdascale scale`: a real scale-out on this machine.
+"""`lambdascale scale`: a real scale-out, on this machine or on a cluster.
 
 What is cheap is checked first; then the nurseries of the agents begin to import, and meanwhile this
 process imports what it needs itself.
@@ -21,7 +21,8 @@ from lambdascale.cli.options import (
     system_spec,
 )
 from lambdascale.experiments.agents import agent_site
-from lambdascale.experiments.spec import REAL_DTYPES, RunSpec
+from lambdascale.experiments.clusters import Cluster
+from lambdascale.experiments.spec import PACED, REAL_DTYPES, RunSpec
 from lambdascale.fleet.base import Site
 from lambdascale.model.catalogue import CATALOGUE
 from lambdascale.model.packed import PackedModel
@@ -47,7 +48,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--dtype", default="float32", help=f"{' or '.join(REAL_DTYPES)} (default float32)"
     )
     parser.add_argument(
-        "--transport", default="shm", help=f"{' or '.join(TRANSPORTS)} (default shm)"
+        "--transport", help=f"{' or '.join(TRANSPORTS)} (default shm, or the cluster's)"
+    )
+    parser.add_argument(
+        "--cluster",
+        metavar="FILE",
+        type=Path,
+        help="run on the agents of this cluster file (see artifact/clusters)",
     )
     parser.add_argument(
         "--link-gbps",
@@ -65,13 +72,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from lambdascale.experiments.inputs import check, load_model
 
-    spec = _spec(options)
+    cluster = Cluster.read(options.cluster) if options.cluster else None
+    spec = _spec(options, cluster)
     check(spec)
     with loading(spec.model, silent=options.json):
         packed = load_model(spec)
     if options.emulate_devices:
         spec = _with_device(spec, packed)
-    with agent_site() as site:
+    with agent_site(cluster.file.agents if cluster else None) as site:
         with loading("the tokenizer", silent=options.json):
             tokenizer, inputs = _inputs(spec, packed)
         result = _watched(spec, tokenizer, inputs, site, silent=options.json)
@@ -105,8 +113,9 @@ def _show(result: "RunResult", inputs: "Inputs", prompts: Sequence[str], as_json
         print(run_table(result))
 
 
-def _spec(options: argparse.Namespace) -> RunSpec:
-    return RunSpec(
+def _spec(options: argparse.Namespace, cluster: Cluster | None) -> RunSpec:
+    """What the options describe; a rate or a transport that is given holds on a cluster, too."""
+    spec = RunSpec(
         model=options.model,
         dtype=options.dtype,
         system=system_spec(options),
@@ -114,9 +123,14 @@ def _spec(options: argparse.Namespace) -> RunSpec:
         prompts=read_prompts(options.prompts),
         max_tokens=options.max_tokens,
         sampling=sampling(options),
-        transport=options.transport,
-        link_gbps=options.link_gbps or 0.0,
     )
+    if cluster:
+        spec = cluster.placed(spec)
+    if options.transport:
+        spec = replace(spec, transport=options.transport)
+    if options.link_gbps:
+        spec = replace(spec, link_gbps=options.link_gbps, link=PACED)
+    return spec
 
 
 def _with_device(spec: RunSpec, packed: PackedModel) -> RunSpec:

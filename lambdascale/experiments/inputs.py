@@ -102,10 +102,12 @@ def _check_tokens(vocab: int, request: Request) -> None:
 
 def load_model(spec: RunSpec) -> PackedModel:
     """Return the packed model of `spec`, fetching it if need be; ConfigError if it cannot be cut into so
-    many blocks or needs more memory than this machine has."""
+    many blocks or its nodes need more memory than this machine, if they are here, has."""
     packed = load_packed(spec.model, spec.dtype)
     check_blocks(spec, packed.layout)
     scale = spec.scale
+    if spec.cluster:
+        return packed
     check_memory(
         scale.num_nodes * node_nbytes(spec, packed),
         f"{scale.num_nodes} nodes of {spec.model} with {scale.max_slots} sequences of "

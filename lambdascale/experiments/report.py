@@ -18,33 +18,47 @@ from lambdascale.claims.book import book
 from lambdascale.claims.metric import Metric
 from lambdascale.experiments.cached import Case, replay_each, run_each
 from lambdascale.experiments.chrome_trace import save_chrome_trace
+from lambdascale.experiments.clusters import Cluster, S
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.run import Watch, ignore
 from lambdascale.experiments.spec import RunSpec
 from lambdascale.figures import kept, style
+from lambdascale.fleet.placement import Placement
 
 FIGURES = "figures"
 
 
 class Report:
-    """Keeps what it is shown in `folder`; each method returns what a notebook cell shows."""
+    """Keeps what it is shown in `folder`; each method returns what a notebook cell shows.
 
-    def __init__(self, folder: str = "") -> None:
+    `cluster` is the file of the cluster that real runs go to; empty: they stay on this machine.
+    """
+
+    def __init__(self, folder: str = "", cluster: str = "") -> None:
         self._folder = Path(folder) if folder else None
+        self._cluster = Cluster.read(Path(cluster)) if cluster else None
         self._metrics: dict[str, Metric] = {}
+
+    def placed(self, spec: S) -> S:
+        """Return `spec` as it is on the cluster, if there is one."""
+        return self._cluster.placed(spec) if self._cluster else spec
+
+    @property
+    def _placement(self) -> Placement | None:
+        return self._cluster.file.agents if self._cluster else None
 
     def run(
         self, *specs: RunSpec, watch: Callable[[RunSpec], Watch] = lambda _: ignore
     ) -> RunResult:
         """Run each of `specs`, or load its result if the folder holds it; return them as one."""
-        return run_each(specs, watch, self._folder)
+        return run_each(specs, watch, self._folder, self._placement)
 
     def replay(self, *cases: Case, without: Sequence[str] = ()) -> RunResult:
         """Replay each trace as its specification says, or load its result; return them as one.
 
         `without`: tables that are not kept, as of many long runs.
         """
-        return replay_each(cases, self._folder, without)
+        return replay_each(cases, self._folder, without, self._placement)
 
     def draw(self, name: str, drawing: ModuleType, *frames: pd.DataFrame, **options: Any) -> Figure:
         """Draw `drawing.draw(*frames, **options)`; keep it, and its frames, to be drawn again without a run.

@@ -4,7 +4,7 @@ from lambdascale.cluster.deployment import ClusterSpec, Deployment
 from lambdascale.engine.base import EngineLimits
 from lambdascale.experiments.inputs import Inputs
 from lambdascale.experiments.session import Session
-from lambdascale.experiments.spec import RunSpec
+from lambdascale.experiments.spec import RunSpec, pace_of
 from lambdascale.fleet.base import AgentSpec
 from lambdascale.policy import ScalingPolicy
 from lambdascale.storage.arena import whole_pages
@@ -33,5 +33,6 @@ def scale_out(spec: RunSpec, inputs: Inputs) -> Session:
         initial=dict.fromkeys(range(scale.num_sources), Tier.GPU),
         in_flight=scale.in_flight,
     )
-    agents = tuple(AgentSpec(node, "", spec.transport, rate, spec.device) for node in cluster.nodes)
+    pace = pace_of(spec.clock, spec.link, spec.rate, rate)
+    agents = tuple(AgentSpec(node, "", spec.transport, pace, spec.device) for node in cluster.nodes)
     return Session(spec.system, cluster, (deployment,), inputs.requests, agents)

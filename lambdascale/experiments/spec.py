@@ -15,6 +15,8 @@ from lambdascale.units import gbps
 from lambdascale.workload.request import Sampling
 
 CLOCKS = ("real", "virtual")
+PACED, SHAPED, NOMINAL = "paced", "shaped", "nominal"
+LINKS = (PACED, SHAPED, NOMINAL)
 REAL_DTYPES = ("float32", "bfloat16")  # a CPU computes in these; others are for simulation
 
 
@@ -31,6 +33,12 @@ def check_clock(clock: str, dtype: str, device: DeviceModel | None, link_gbps: f
         raise ConfigError("a simulated run needs a device model and a link rate")
 
 
+def check_link(link: str) -> None:
+    """Raise ConfigError if nobody knows what holds the links to their rate."""
+    if link not in LINKS:
+        raise ConfigError(f"link {link!r} is unknown; use one of {', '.join(LINKS)}")
+
+
 def check_stragglers(conditions: Conditions, num_nodes: int) -> None:
     """Raise ConfigError if a straggler is none of the nodes."""
     for node, _ in conditions.stragglers:
@@ -43,6 +51,14 @@ def provenance_of(clock: str, imposed: bool) -> str:
     if clock == "virtual":
         return "simulated"
     return "emulated" if imposed else "measured"
+
+
+def pace_of(clock: str, link: str, rate: float, used: float) -> float:
+    """Return the bytes/s that an agent holds itself to, on a link of `rate` of which its system uses `used`.
+
+    None where the link itself has the rate, and the system takes all of it.
+    """
+    return used if clock == "virtual" or link == PACED or used < rate else math.inf
 
 
 def digest_of(spec: object) -> str:
@@ -60,9 +76,11 @@ def rate_of(gigabits_per_second: float) -> float:
 class RunSpec:
     """One scale-out of `model` under load.
 
-    `link_gbps` (Gbit/s, 0 = as fast as it goes) is imposed on every node in both directions; `device`
-    is the floor that emulated devices keep to, and the device itself under the virtual clock, where
-    `conditions` are what all else costs.
+    `link_gbps` (Gbit/s, 0 = as fast as it goes) is the rate of every node's link in both directions. A
+    `link` that is paced is held to it by the agents; one that is shaped, by something outside; a nominal
+    one has it by its make. `cluster` names where the nodes are, if not on this machine. `device` is the
+    floor that emulated devices keep to, and the device itself under the virtual clock, where `conditions`
+    are what all else costs.
     """
 
     model: str = "smollm2-135m"
@@ -78,9 +96,12 @@ class RunSpec:
     clock: str = "real"
     label: str = "lambdascale"
     conditions: Conditions = field(default_factory=Conditions)
+    cluster: str = ""
+    link: str = PACED
 
     def __post_init__(self) -> None:
         check_clock(self.clock, self.dtype, self.device, self.link_gbps)
+        check_link(self.link)
         check_stragglers(self.conditions, self.scale.num_nodes)
         if not 0 <= self.link_gbps < math.inf:
             raise ConfigError(
@@ -102,7 +123,8 @@ class RunSpec:
     @property
     def provenance(self) -> str:
         """What the numbers of a run are: see `provenance_of`."""
-        return provenance_of(self.clock, bool(self.link_gbps or self.device))
+        imposed = self.device or (self.link_gbps and self.link != NOMINAL)
+        return provenance_of(self.clock, bool(imposed))
 
     @property
     def digest(self) -> str:

@@ -15,6 +15,7 @@ from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.run import Watch, ignore, in_processes
 from lambdascale.experiments.session import Session
 from lambdascale.experiments.simulated import SIZED_ABOVE, in_virtual_time
+from lambdascale.experiments.spec import pace_of
 from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.fleet.base import AgentSpec, Site
 from lambdascale.model.catalogue import load_packed
@@ -131,12 +132,15 @@ def _deployment(spec: TraceSpec, model: str, image: ImageSource) -> Deployment:
 
 
 def _agent(spec: TraceSpec, node: int) -> AgentSpec:
-    link = spec.system.link_rate(spec.rate("link_gbps"))
+    rate = spec.rate("link_gbps")
+    link = pace_of(spec.clock, spec.link, rate, spec.system.link_rate(rate))
     ssd, pcie = (spec.system.tier_rate(spec.rate(name)) for name in ("ssd_gbps", "pcie_gbps"))
     return AgentSpec(node, "", spec.transport, link, spec.device, ssd, pcie)
 
 
 def _check_memory(spec: TraceSpec, session: Session) -> None:
+    if spec.cluster:
+        return
     capacity = session.cluster.capacity
     models = [(d.limits, d.image.layout, d.image.shape) for d in session.deployments]
     each = capacity.gpu + capacity.host + working_nbytes(models, spec.num_nodes)

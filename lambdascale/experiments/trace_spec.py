@@ -7,7 +7,10 @@ from lambdascale.config import SystemSpec, check_in_flight
 from lambdascale.engine.device import DeviceModel
 from lambdascale.errors import ConfigError
 from lambdascale.experiments.spec import (
+    NOMINAL,
+    PACED,
     check_clock,
+    check_link,
     check_stragglers,
     digest_of,
     provenance_of,
@@ -35,7 +38,7 @@ class TraceSpec:
     from node 0 on, the host ones after them. `trace` is its file's name, `trace_digest` what was read. A node
     has `gpus_per_node` GPUs, which are only counted: its rates, sizes and device are those of all of them
     together. Without `every_token` the table of tokens has only the first and the last of each request.
-    `conditions`: see `RunSpec`.
+    `conditions`, `cluster`, `link`: see `RunSpec`.
     """
 
     models: tuple[str, ...] = ("smollm2-135m",)
@@ -68,9 +71,12 @@ class TraceSpec:
     label: str = "trace"
     gpus_per_node: int = 1
     conditions: Conditions = field(default_factory=Conditions)
+    cluster: str = ""
+    link: str = PACED
 
     def __post_init__(self) -> None:
         check_clock(self.clock, self.dtype, self.device, self.link_gbps)
+        check_link(self.link)
         for name in COUNTS:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
@@ -104,8 +110,12 @@ class TraceSpec:
     @property
     def provenance(self) -> str:
         """What the numbers of a run are: see `provenance_of`."""
-        imposed = self.device or any(getattr(self, name) for name in RATES)
+        imposed = self.device or any(getattr(self, name) for name in self._imposed_rates)
         return provenance_of(self.clock, bool(imposed))
+
+    @property
+    def _imposed_rates(self) -> tuple[str, ...]:
+        return RATES[1:] if self.link == NOMINAL else RATES
 
     @property
     def digest(self) -> str:

@@ -26,7 +26,7 @@ class RayFleet:
         self, keepers: Sequence[Any], hosts: Sequence[str], secret: bytes, entry: str
     ) -> None:
         self._keepers = keepers
-        self._hosts = hosts
+        self.hosts = hosts
         self._secret = secret
         self._entry = entry
         self._alive: dict[int, asyncio.Task[None]] = {}
@@ -40,7 +40,7 @@ class RayFleet:
             )
         started = []
         for agent in agents:
-            placed = replace(agent, host=self._hosts[agent.node])
+            placed = replace(agent, host=self.hosts[agent.node])
             started.append(
                 self._keepers[agent.node].start.remote(placed, self._secret, self._entry)
             )
@@ -78,7 +78,7 @@ class RaySite:
         self._placement = placement
         self._preload = preload
         self._keepers: list[Any] = []
-        self._hosts: list[str] = []
+        self.hosts: list[str] = []
         self.host = ""
         self._stack = ExitStack()
 
@@ -88,7 +88,7 @@ class RaySite:
             group = stack.enter_context(reserved(self._placement))
             stack.callback(lambda: end(self._keepers))
             self._keepers = keepers(self._placement, self._preload, group)
-            self._hosts = addresses(self._keepers, self._placement.network)
+            self.hosts = addresses(self._keepers, self._placement.network)
             self._stack = stack.pop_all()
         return self
 
@@ -102,4 +102,4 @@ class RaySite:
 
     def fleet(self, secret: bytes, entry: str) -> RayFleet:
         """Return a fleet on the agents' places; each ends before the next is started."""
-        return RayFleet(self._keepers, self._hosts, secret, entry)
+        return RayFleet(self._keepers, self.hosts, secret, entry)

@@ -18,10 +18,15 @@ from typing import Self
 from lambdascale.errors import ConfigError, DeadlineError
 from lambdascale.provision.namespaces import Host, Namespaces
 
-START_S, END_S = 60.0, 15.0
+START_S, END_S = 180.0, 15.0  # a dozen Python processes begin, on few cores
+LOG = "start.log"
 STARTED = "Ray runtime started"
 OBJECT_STORE = 75 << 20  # bytes, the least that Ray takes
-ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_memory_monitor_refresh_ms": "0"}
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_memory_monitor_refresh_ms": "0",  # it would kill agents for the sake of other processes
+    "RAY_raylet_start_wait_time_s": f"{START_S:.0f}",
+}
 
 
 class RayNodes:
@@ -37,11 +42,10 @@ class RayNodes:
         with ExitStack() as stack:
             # unix sockets lie in it, whose paths must be short
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-")))
-            head, *others = self._hosts
-            options = ("--head", "--port=0", "--include-dashboard=false", f"--temp-dir={folder}")
-            self._start(stack, [head], folder, *options)
-            self.address = (folder / "ray_current_cluster").read_text(encoding="utf-8").strip()
-            self._start(stack, others, folder, f"--address={self.address}")
+            head, *others = ((host, folder / str(n)) for n, host in enumerate(self._hosts))
+            self._start(stack, [head], "--head", "--port=0", "--include-dashboard=false")
+            self.address = (head[1] / "ray_current_cluster").read_text(encoding="utf-8").strip()
+            self._start(stack, others, f"--address={self.address}")
             self._stack = stack.pop_all()
         return self
 
@@ -53,25 +57,25 @@ class RayNodes:
     ) -> None:
         self._stack.close()
 
-    def _start(self, stack: ExitStack, hosts: Sequence[Host], folder: Path, *options: str) -> None:
-        """Start a node on each of `hosts` at once, and wait until all have begun."""
+    def _start(self, stack: ExitStack, nodes: Sequence[tuple[Host, Path]], *options: str) -> None:
+        """Start a node on each host, each with its folder, at once; wait until all have begun."""
         began = []
-        for host in hosts:
-            log = folder / f"{host.name}.log"
-            process = _node(host, self._cpus, log, options)
+        for host, folder in nodes:
+            folder.mkdir()
+            process = _node(host, folder, f"--num-cpus={self._cpus}", *options)
             stack.callback(_stop, process)
-            began.append((process, log))
+            began.append((process, folder / LOG))
         for process, log in began:
             _wait(process, log)
 
 
-def _node(host: Host, cpus: int, log: Path, options: Sequence[str]) -> subprocess.Popen[bytes]:
+def _node(host: Host, folder: Path, *options: str) -> subprocess.Popen[bytes]:
     ray = (sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats")
-    size = (f"--num-cpus={cpus}", "--num-gpus=0", f"--object-store-memory={OBJECT_STORE}")
-    argv = host.command(*ray, f"--node-ip-address={host.address}", *size, *options)
-    with log.open("wb") as output:
+    where = (f"--node-ip-address={host.address}", f"--temp-dir={folder}")
+    size = ("--num-gpus=0", f"--object-store-memory={OBJECT_STORE}")
+    with (folder / LOG).open("wb") as output:
         return subprocess.Popen(
-            argv,
+            host.command(*ray, *where, *size, *options),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -1,0 +1,92 @@
+"""The command line on a cluster: what goes wrong is said, and nothing is left on any node."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from leftovers import alive, cmdline, within
+from tiny import TinyModel
+
+from lambdascale.model.catalogue import load_packed
+
+
+class ScaleOut:
+    """A real `lambdascale scale --cluster`, in the middle of its scale-out."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.nurseries = tuple(p for p in psutil.process_iter() if is_nursery(p))
+        self.agents = tuple(child for each in self.nurseries for child in each.children())
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the end; return the status and the standard error."""
+        _, err = self.process.communicate(timeout=20)
+        return self.process.returncode, err
+
+    def gone(self) -> bool:
+        return not alive((*self.nurseries, *self.agents))
+
+
+def is_nursery(process: psutil.Process) -> bool:
+    """A nursery, not the agents that are forked of it."""
+    if "lambdascale.fleet.zygote" not in cmdline(process):
+        return False
+    parent = process.parent()
+    return parent is not None and "lambdascale.fleet.zygote" not in cmdline(parent)
+
+
+@pytest.fixture
+def scale_out(tiny_model: TinyModel, tmp_path: Path, cluster_file: Path) -> Iterator[ScaleOut]:
+    """One whose load takes half a minute; its first answer has been seen, so it has begun."""
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("one\ntwo\n")
+    cache = tmp_path / "cache"
+    model = tiny_model("llama")
+    load_packed(str(model), "float32", cache)
+    shape = ("--sources", "2", "--nodes", "4", "--link-gbps", "0.0008", "--max-tokens", "2")
+    given = ("--model", str(model), "--prompts", str(prompts), "--cluster", str(cluster_file))
+    with subprocess.Popen(
+        [sys.executable, "-m", "lambdascale", "scale", *shape, *given],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"LAMBDASCALE_CACHE": str(cache)},
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline(), process.stderr and process.stderr.read()
+            begun = ScaleOut(process)
+            assert len(begun.nurseries) == len(begun.agents) == 4
+            yield begun
+        finally:
+            process.kill()
+    assert within(begun.gone)
+
+
+def test_a_driver_killed_in_the_middle_leaves_nothing_on_any_node(scale_out: ScaleOut):
+    scale_out.process.kill()
+    assert within(scale_out.gone, 5.0), (scale_out.nurseries, scale_out.agents)
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_signal_ends_a_scale_out_on_a_cluster_cleanly(scale_out, number, status, word):
+    scale_out.process.send_signal(number)
+    assert scale_out.end() == (status, f"lambdascale scale: {word}\n")
+    assert within(scale_out.gone, 1.0)
+
+
+def test_an_agent_killed_on_a_node_ends_the_command_with_its_name(scale_out: ScaleOut):
+    scale_out.agents[0].kill()
+    status, err = scale_out.end()
+    assert status == 2
+    assert "is gone" in err.splitlines()[-1]
+    assert err.splitlines()[-1].startswith("lambdascale scale: node ")
+    assert within(scale_out.gone, 1.0)
