@@ -22,6 +22,7 @@ COMMANDS = {
     "scale": "grow a real model from k to N nodes, here or on a cluster, while they answer prompts",
     "simulate": "run the same system in virtual time: any number of nodes, no weights needed",
     "run": "replay a trace of requests on a cluster that scales with them, or simulate it",
+    "preflight": "show what the nodes of a cluster have, and what to do before a run there",
     "fetch": "put a model, packed and ready to scale, or a real trace into the cache",
 }
 EXAMPLES = """examples:

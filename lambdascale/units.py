@@ -40,3 +40,12 @@ def from_gigabytes(gigabytes: float) -> float:
 def gigabytes(nbytes: float) -> float:
     """Convert bytes to GB (10⁹ bytes)."""
     return nbytes / 1e9
+
+
+def gigabits(rate: float) -> float:
+    """Convert bytes/s to Gbit/s.
+
+    >>> gigabits(125e6)
+    1.0
+    """
+    return rate * 8 / 1e9

@@ -67,29 +67,30 @@ def _no_room(placement: Placement) -> str:
     )
 
 
-def keepers(placement: Placement, preload: tuple[str, ...], group: Any) -> list[Any]:
-    """Start a keeper per agent, those of one node one after the other."""
+def actors(placement: Placement, group: Any, kind: type, *arguments: Any) -> list[Any]:
+    """Start an actor per agent, those of one node one after the other."""
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    from lambdascale.fleet.keeper import Keeper
-
-    actor = _ray().remote(Keeper)
+    actor = _ray().remote(kind)
     made = []
     for number in range(placement.num_agents):
         where = PlacementGroupSchedulingStrategy(
             placement_group=group, placement_group_bundle_index=number // placement.per_node
         )
         options = actor.options(num_cpus=1, num_gpus=placement.gpus, scheduling_strategy=where)
-        made.append(options.remote(preload, placement.environment))
+        made.append(options.remote(*arguments))
     return made
 
 
-def addresses(actors: Sequence[Any], network: str) -> list[str]:
-    """Return the address of each keeper's node in `network`; ConfigError if one cannot run agents."""
+def ask(calls: Sequence[Any]) -> list[Any]:
+    """Return the answers to calls of actors that have just been started.
+
+    ConfigError if a node cannot run them, or says that it is set up wrongly.
+    """
     from ray.exceptions import GetTimeoutError, RayError
 
     try:
-        found: list[str] = _ray().get([a.address.remote(network) for a in actors], timeout=PLACE_S)
+        found: list[Any] = _ray().get(list(calls), timeout=PLACE_S)
     except GetTimeoutError as error:
         raise DeadlineError(f"the places of agents took over {PLACE_S:.0f} s to start") from error
     except RayError as error:
@@ -109,9 +110,9 @@ async def answers(asked: Sequence[Awaitable[Any]]) -> None:
             raise answer
 
 
-def end(actors: Sequence[Any]) -> None:
-    """Kill keepers, and with them their nurseries and agents."""
-    for actor in actors:
+def end(started: Sequence[Any]) -> None:
+    """Kill actors, and with keepers their nurseries and agents."""
+    for actor in started:
         _ray().kill(actor)
 
 

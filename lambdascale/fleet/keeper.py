@@ -44,7 +44,8 @@ class Keeper:
 
     async def close(self) -> None:
         """Kill the agent if it lives, wait for it, and remove what it left on the SSD."""
-        await self._started().close()
+        if self._fleet:
+            await self._fleet.close()
         if self._folder and self._folder.exists():
             shutil.rmtree(self._folder)
             with contextlib.suppress(OSError):  # agents of other keepers have folders beside it

@@ -14,7 +14,7 @@ from typing import Any, Self
 from lambdascale.clock import deadline
 from lambdascale.errors import ConfigError, DeadlineError
 from lambdascale.fleet.base import AgentSpec
-from lambdascale.fleet.connection import addresses, answers, connected, end, keepers, reserved
+from lambdascale.fleet.connection import actors, answers, ask, connected, end, reserved
 from lambdascale.fleet.nursery import END_S
 from lambdascale.fleet.placement import Placement
 
@@ -26,10 +26,11 @@ class RayFleet:
         self, keepers: Sequence[Any], hosts: Sequence[str], secret: bytes, entry: str
     ) -> None:
         self._keepers = keepers
-        self.hosts = hosts
+        self._hosts = hosts
         self._secret = secret
         self._entry = entry
-        self._alive: dict[int, asyncio.Task[None]] = {}
+        self._nodes: tuple[int, ...] = ()
+        self._watches: list[asyncio.Task[None]] = []
         self._ended: asyncio.Queue[int] = asyncio.Queue()
 
     async def start(self, agents: tuple[AgentSpec, ...]) -> None:
@@ -38,14 +39,11 @@ class RayFleet:
                 f"the cluster has {len(self._keepers)} agents, but {len(agents)} are wanted; lower nodes, "
                 "or raise `nodes` or `per_node` in the cluster file"
             )
-        started = []
-        for agent in agents:
-            placed = replace(agent, host=self.hosts[agent.node])
-            started.append(
-                self._keepers[agent.node].start.remote(placed, self._secret, self._entry)
-            )
-            self._alive[agent.node] = asyncio.create_task(self._watch(agent.node))
-        await answers(started)
+        self._nodes = tuple(agent.node for agent in agents)
+        placed = [replace(agent, host=self._hosts[agent.node]) for agent in agents]
+        calls = (self._keepers[a.node].start.remote(a, self._secret, self._entry) for a in placed)
+        await answers([*calls])  # or what follows could overtake it
+        self._watches = [asyncio.create_task(self._watch(node)) for node in self._nodes]
 
     async def _watch(self, node: int) -> None:
         """Wait for the end of an agent; a keeper that is gone took it along."""
@@ -56,19 +54,19 @@ class RayFleet:
         return await self._ended.get()
 
     async def kill(self, node: int) -> None:
-        if node in self._alive:
+        if node in self._nodes:
             self._keepers[node].kill.remote(node)
 
     async def close(self) -> None:
-        closing = [self._keepers[node].close.remote() for node in self._alive]
+        closing = [self._keepers[node].close.remote() for node in self._nodes]
         try:
             async with deadline(END_S, "the end of all agents"):
                 await answers(closing)
-                await asyncio.gather(*self._alive.values())
+                await asyncio.gather(*self._watches)
         except (DeadlineError, asyncio.CancelledError):
             end(self._keepers)
             raise
-        self._alive.clear()
+        self._nodes = ()
 
 
 class RaySite:
@@ -87,8 +85,9 @@ class RaySite:
             self.host = stack.enter_context(connected(self._placement))
             group = stack.enter_context(reserved(self._placement))
             stack.callback(lambda: end(self._keepers))
-            self._keepers = keepers(self._placement, self._preload, group)
-            self.hosts = addresses(self._keepers, self._placement.network)
+            self._keepers = self._start(group)
+            network = self._placement.network
+            self.hosts = ask([keeper.address.remote(network) for keeper in self._keepers])
             self._stack = stack.pop_all()
         return self
 
@@ -99,6 +98,12 @@ class RaySite:
         trace: TracebackType | None,
     ) -> None:
         self._stack.close()
+
+    def _start(self, group: Any) -> list[Any]:
+        from lambdascale.fleet.keeper import Keeper
+
+        where = self._placement
+        return actors(where, group, Keeper, self._preload, where.environment)
 
     def fleet(self, secret: bytes, entry: str) -> RayFleet:
         """Return a fleet on the agents' places; each ends before the next is started."""

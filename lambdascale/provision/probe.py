@@ -1,0 +1,58 @@
+"""What preflight starts on each node: says what is there, tells the time, and writes to other nodes.
+
+A Ray actor on a cluster, a plain object on this machine.
+"""
+
+import time
+
+from lambdascale.fleet.addresses import interface_addresses, interface_in
+from lambdascale.fleet.base import LOOPBACK
+from lambdascale.provision.facts import Facts, facts_of
+from lambdascale.transport.base import Lane, Region, Transport
+from lambdascale.transport.registry import open_transport
+
+NBYTES = 16 << 20  # of one write
+WRITES = 2
+KEY = 1
+
+
+class Probe:
+    """One node, as one agent on it would be."""
+
+    def __init__(self, network: str, known: str = "") -> None:
+        """`known` is the node's address if `network` is empty."""
+        others = (a for a in interface_addresses().values() if a != LOOPBACK)
+        self._address = interface_in(network)[1] if network else known or next(others, LOOPBACK)
+        self._transport: Transport | None = None
+        self._region: Region | None = None
+
+    async def facts(self, image: str) -> Facts:
+        """Return what the node says of itself."""
+        return facts_of(self._address, image)
+
+    async def clock(self) -> float:
+        """Return the time of day here."""
+        return time.time()
+
+    async def open(self, transport: str, node: int, secret: bytes) -> str:
+        """Open a transport with memory that others may write; return its address."""
+        self._transport = await open_transport(transport, node, secret, host=self._address)
+        self._region = await self._transport.register(KEY, NBYTES)
+        return self._transport.address
+
+    async def send(self, peer: int, address: str) -> float:
+        """Write to a peer; return the bytes/s it took them at."""
+        assert self._transport
+        assert self._region
+        link = await self._transport.connect(peer, address, Lane.BULK)
+        began = time.monotonic()
+        for _ in range(WRITES):
+            await link.write(self._region, 0, NBYTES, KEY, 0, 0)
+        seconds = time.monotonic() - began
+        await link.close()
+        return WRITES * NBYTES / seconds
+
+    async def close(self) -> None:
+        """Release what was opened."""
+        if self._transport:
+            await self._transport.close()
