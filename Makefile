@@ -7,6 +7,7 @@
 # The choice of torch is remembered in .venv until `make clean`. Of `make reproduce` and `make figures`:
 #   PROFILE=quick       the notebooks at their defaults; trust: simulation against reality; paper: the figures; all by default
 #                       soak: a day of 1,000 nodes, five minutes
+#                       cluster: every measured experiment on a Ray cluster, with CLUSTER=its file
 #   FROM=results/runs   draw from what was run here instead of what is committed
 
 PYTHON ?= python3
@@ -18,13 +19,14 @@ PROFILE ?= quick trust paper
 FROM ?= reference
 CREATED = .venv/.created-$(TORCH)
 INSTALLED = .venv/.installed-$(TORCH)
+RAY = .venv/.cluster
 FETCHED = .venv/.fetched-$(MODEL)
 PYTEST = OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest tests notebooks --nbval-lax --nbval-current-env
 PIP_INSTALL = $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check -c .venv/constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup check format test kick-the-tires reproduce figures reference readme soak bench lab clean
+.PHONY: help setup check format test test-cluster kick-the-tires reproduce figures reference readme soak bench lab clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -44,11 +46,15 @@ test: setup ## Run every test, notebooks included (about fifteen minutes)
 	$(PYTEST) -n auto --dist loadfile -m "not alone"
 	$(PYTEST) -m alone
 
+test-cluster: setup $(RAY) ## Test on a real Ray cluster of four shaped hosts on this machine (four minutes, root)
+	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m lambdascale.provision.emulated -- \
+	  $(VENV_PYTHON) -m pytest tests/cluster --cluster {cluster}
+
 kick-the-tires: setup ## Run the notebooks at their quick defaults and print expected against obtained
 	$(VENV_PYTHON) -m lambdascale.experiments.reproduce --profile quick
 
-reproduce: setup ## Kick the tires, measure how far to trust the simulation, then draw every figure (resumable)
-	$(VENV_PYTHON) -m lambdascale.experiments.reproduce $(PROFILE:%=--profile %)
+reproduce: setup $(if $(filter cluster,$(PROFILE)),$(RAY)) ## Kick the tires, measure how far to trust the simulation, then draw every figure (resumable)
+	$(VENV_PYTHON) -m lambdascale.experiments.reproduce $(PROFILE:%=--profile %) $(if $(CLUSTER),--cluster $(CLUSTER))
 
 figures: $(INSTALLED) ## Draw every figure again from committed results (FROM=reference) or a folder of results
 	$(VENV_PYTHON) -m lambdascale.experiments.redraw $(if $(filter reference,$(FROM)),,--source $(FROM))
@@ -93,6 +99,10 @@ $(INSTALLED): pyproject.toml artifact/constraints.txt | $(CREATED)
 	  artifact/constraints.txt > .venv/constraints.txt
 	@$(PIP_INSTALL) setuptools
 	@$(PIP_INSTALL) --no-build-isolation -e '.[dev]'
+	@touch $@
+
+$(RAY): $(INSTALLED)
+	@$(VENV_PYTHON) -c 'import ray' 2>/dev/null || $(PIP_INSTALL) --no-build-isolation -e '.[dev,cluster]'
 	@touch $@
 
 $(FETCHED): $(INSTALLED)

@@ -57,6 +57,8 @@ def test_the_conda_environment_lists_what_pyproject_declares() -> None:
     packages = [line for line in pip["pip"] if not line.startswith("--")]
     assert sorted(packages) == sorted(declared())
     assert "--constraint artifact/constraints.txt" in pip["pip"]
+    (ray,) = project()["optional-dependencies"]["cluster"]
+    assert f"'{ray}'" in (ROOT / "environment.yml").read_text(encoding="utf-8")
 
 
 def test_every_constraint_is_one_name_and_one_version() -> None:
@@ -68,7 +70,8 @@ def test_every_constraint_is_one_name_and_one_version() -> None:
 
 def test_every_declared_dependency_is_pinned_to_a_version_it_allows() -> None:
     pinned = pins()
-    for requirement in map(Requirement, declared()):
+    extras = project()["optional-dependencies"]["cluster"]
+    for requirement in map(Requirement, [*declared(), *extras]):
         version = pinned.get(canonicalize_name(requirement.name))
         assert version is not None, f"pin {requirement.name} in artifact/constraints.txt"
         assert requirement.specifier.contains(version)

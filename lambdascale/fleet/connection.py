@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
+from ipaddress import ip_address
 from typing import Any
 
 from lambdascale.errors import ConfigError, DeadlineError
@@ -99,6 +100,12 @@ def ask(calls: Sequence[Any]) -> list[Any]:
             "Python that Ray uses there, and see the cluster file"
         ) from error
     return found
+
+
+def in_order(started: Sequence[Any], hosts: Sequence[str]) -> tuple[list[Any], list[str]]:
+    """Return actors and the addresses of their nodes in the order of these, as Ray has none."""
+    pairs = sorted(zip(started, hosts, strict=True), key=lambda pair: ip_address(pair[1]))
+    return [actor for actor, _ in pairs], [host for _, host in pairs]
 
 
 async def answers(asked: Sequence[Awaitable[Any]]) -> None:

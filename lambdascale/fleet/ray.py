@@ -14,7 +14,7 @@ from typing import Any, Self
 from lambdascale.clock import deadline
 from lambdascale.errors import ConfigError, DeadlineError
 from lambdascale.fleet.base import AgentSpec
-from lambdascale.fleet.connection import actors, answers, ask, connected, end, reserved
+from lambdascale.fleet.connection import actors, answers, ask, connected, end, in_order, reserved
 from lambdascale.fleet.nursery import END_S
 from lambdascale.fleet.placement import Placement
 
@@ -87,7 +87,8 @@ class RaySite:
             stack.callback(lambda: end(self._keepers))
             self._keepers = self._start(group)
             network = self._placement.network
-            self.hosts = ask([keeper.address.remote(network) for keeper in self._keepers])
+            hosts = ask([keeper.address.remote(network) for keeper in self._keepers])
+            self._keepers, self.hosts = in_order(self._keepers, hosts)
             self._stack = stack.pop_all()
         return self
 

@@ -35,13 +35,13 @@ def preflight(cluster: ClusterFile | None, image: str) -> list[tuple[Check, ...]
 
 
 async def _on_ray(placement: Placement, wanted: Wanted) -> list[tuple[Check, ...]]:
-    from lambdascale.fleet.connection import actors, ask, connected, end, reserved
+    from lambdascale.fleet.connection import actors, ask, connected, end, in_order, reserved
 
     placement = replace(placement, per_node=1)
     with connected(placement), reserved(placement) as group:
         probes = actors(placement, group, Probe, placement.network)
         try:
-            ask([probe.clock.remote() for probe in probes])  # they have begun, or cannot
+            probes, _ = in_order(probes, ask([probe.address.remote() for probe in probes]))
             return await _probe([_remote(probe) for probe in probes], wanted)
         finally:
             end(probes)

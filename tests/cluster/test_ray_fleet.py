@@ -12,7 +12,6 @@ from lambdascale.config import ScaleSpec
 from lambdascale.control.base import Control
 from lambdascale.control.streams import StreamControl
 from lambdascale.engine.device import DeviceModel
-from lambdascale.experiments.agents import MODELS
 from lambdascale.experiments.clusters import Cluster
 from lambdascale.experiments.parity import reference_outputs
 from lambdascale.experiments.prompts import questions
@@ -23,12 +22,10 @@ from lambdascale.fleet.placement import Placement
 from lambdascale.fleet.ray import RaySite
 from lambdascale.model.catalogue import load_packed
 
-PRELOAD = ("agents_of_tests", "lambdascale.cluster.entry", *MODELS)
-
 
 @pytest.fixture(scope="module")
 def site(placement: Placement) -> Iterator[RaySite]:
-    with RaySite(placement, PRELOAD) as opened:
+    with RaySite(placement, ("agents_of_tests",)) as opened:
         yield opened
     assert within(lambda: not nurseries())
 
