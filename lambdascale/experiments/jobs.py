@@ -7,7 +7,7 @@ import hashlib
 import heapq
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lambdascale.claims.book import ROOT
@@ -67,6 +67,13 @@ PROFILES = {
     "trust": (
         Job("02_calibrate", seconds=35, measured=True),
         Job("03_fidelity", seconds=60, measured=True),
+    ),
+    "cluster": (
+        Job("01_provision", seconds=20, measured=True),
+        Job("00_kick_the_tires", seconds=60, measured=True),
+        Job("10_multicast_latency", seconds=90, measured=True),
+        Job("20_execute_while_load", seconds=120, measured=True),
+        Job("31_local_cache", seconds=100, measured=True),
     ),
     "paper": (
         Job("11_schedules", seconds=10),
@@ -141,17 +148,29 @@ PROFILES = {
 }
 
 
-def jobs_of(profile: str) -> tuple[Job, ...]:
-    """Return the jobs of a profile; ConfigError if there is none of that name."""
+def jobs_of(profile: str, cluster: str = "") -> tuple[Job, ...]:
+    """Return the jobs of a profile; those of the profile `cluster` run on the one of that file.
+
+    ConfigError if there is no such profile, or it lacks a cluster.
+    """
     if profile not in PROFILES:
         raise ConfigError(f"profile {profile!r} is unknown; use one of {', '.join(PROFILES)}")
-    return PROFILES[profile]
+    if profile != "cluster":
+        return PROFILES[profile]
+    if not cluster:
+        raise ConfigError(
+            "profile cluster needs a cluster's file; give CLUSTER=FILE or --cluster FILE"
+        )
+    jobs = PROFILES[profile]
+    return tuple(replace(job, parameters={**job.parameters, "cluster": cluster}) for job in jobs)
 
 
-def tasks_of(profile: str, notebooks: Path = NOTEBOOKS, out: Path = RUNS) -> list[Task]:
+def tasks_of(
+    profile: str, notebooks: Path = NOTEBOOKS, out: Path = RUNS, cluster: str = ""
+) -> list[Task]:
     """Return the tasks of a profile; ConfigError if it is unknown, or a notebook is not there."""
     tasks = []
-    for job in jobs_of(profile):
+    for job in jobs_of(profile, cluster):
         path = notebooks / f"{job.notebook}.ipynb"
         if not path.is_file():
             raise ConfigError(

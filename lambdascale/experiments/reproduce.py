@@ -31,9 +31,11 @@ from lambdascale.experiments.jobs import (
 from lambdascale.experiments.parallel import run_all
 
 
-def reproduce(profiles: Sequence[str], notebooks: Path, out: Path, num_workers: int) -> int:
+def reproduce(
+    profiles: Sequence[str], notebooks: Path, out: Path, num_workers: int, cluster: str = ""
+) -> int:
     """Run what is not complete yet; print the claims; return the exit code."""
-    tasks = [task for profile in profiles for task in tasks_of(profile, notebooks, out)]
+    tasks = [task for profile in profiles for task in tasks_of(profile, notebooks, out, cluster)]
     for task in tasks:
         check_parameters(task.job, parameters_of(task.notebook))
     todo = to_do(tasks)
@@ -66,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--notebooks", type=Path, default=NOTEBOOKS, help="folder of the notebooks")
     parser.add_argument("--out", type=Path, default=RUNS, help="folder of results")
+    parser.add_argument("--cluster", type=Path, help="file of the cluster of the profile cluster")
     cores = len(os.sched_getaffinity(0))
     parser.add_argument(
         "--workers", type=int, default=cores, help=f"simulated ones at a time (default {cores})"
@@ -78,7 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return reproduce(
-            options.profile or ["quick"], options.notebooks, options.out, max(1, options.workers)
+            options.profile or ["quick"],
+            options.notebooks,
+            options.out,
+            max(1, options.workers),
+            str(options.cluster.resolve()) if options.cluster else "",
         )
     except LambdaScaleError as error:
         print(f"reproduce: {error}", file=sys.stderr)

@@ -25,6 +25,13 @@ def interface_addresses() -> dict[str, str]:
     return found
 
 
+def node_address(network: str) -> str:
+    """Return this Ray node's address in `network`, or the one that Ray knows if that is empty."""
+    import ray  # not installed where there is no cluster
+
+    return interface_in(network)[1] if network else str(ray.util.get_node_ip_address())
+
+
 def interface_in(network: str) -> tuple[str, str]:
     """Return name and address of this machine's interface in `network` (CIDR); ConfigError if none is."""
     wanted, found = ipaddress.ip_network(network), interface_addresses()

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from lambdascale.errors import ConfigError, DeadlineError
-from lambdascale.fleet.addresses import interface_in
+from lambdascale.fleet.addresses import node_address
 from lambdascale.fleet.placement import AUTO, Placement
 
 REACH_S = 5.0  # to reach the head node
@@ -35,8 +35,7 @@ def connected(placement: Placement) -> Iterator[str]:
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigError(f"no Ray cluster at {placement.ray} ({cause(error)}); {START}") from error
     try:
-        network = placement.network
-        yield interface_in(network)[1] if network else ray.util.get_node_ip_address()
+        yield node_address(placement.network)
     finally:
         with _signals_kept():
             ray.shutdown()

@@ -8,10 +8,8 @@ import contextlib
 import shutil
 from pathlib import Path
 
-import ray
-
 from lambdascale.errors import ConfigError
-from lambdascale.fleet.addresses import interface_in
+from lambdascale.fleet.addresses import node_address
 from lambdascale.fleet.base import AgentSpec
 from lambdascale.fleet.local import LocalFleet, LocalSite
 
@@ -26,7 +24,7 @@ class Keeper:
 
     async def address(self, network: str) -> str:
         """Return the address of this node in `network`; the one that Ray knows if that is empty."""
-        return interface_in(network)[1] if network else str(ray.util.get_node_ip_address())
+        return node_address(network)
 
     async def start(self, agent: AgentSpec, secret: bytes, entry: str) -> None:
         """Start an agent; its predecessor has ended."""

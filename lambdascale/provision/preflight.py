@@ -6,7 +6,8 @@ One probe per node and place as an agent would have it, over the transport that 
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -28,13 +29,13 @@ Ask = Callable[..., Awaitable[Any]]  # the method of a probe by its name, and it
 def preflight(cluster: ClusterFile | None, image: str) -> list[tuple[Check, ...]]:
     """Return the checks of each node of `cluster` (None: this machine), where the file `image` is wanted."""
     if cluster is None:
-        return asyncio.run(_probe([_local(Probe(""))], Wanted("shm", 0, 0.0, image)))
+        return _finished(_probe([_local(Probe(None))], Wanted("shm", 0, 0.0, image)))
     rate = gbps(cluster.imposed_gbps or cluster.link_gbps)
     wanted = Wanted(cluster.transport, cluster.agents.gpus, rate, image)
-    return asyncio.run(_on_ray(cluster.agents, wanted))
+    return _on_ray(cluster.agents, wanted)
 
 
-async def _on_ray(placement: Placement, wanted: Wanted) -> list[tuple[Check, ...]]:
+def _on_ray(placement: Placement, wanted: Wanted) -> list[tuple[Check, ...]]:
     from lambdascale.fleet.connection import actors, ask, connected, end, in_order, reserved
 
     placement = replace(placement, per_node=1)
@@ -42,9 +43,15 @@ async def _on_ray(placement: Placement, wanted: Wanted) -> list[tuple[Check, ...
         probes = actors(placement, group, Probe, placement.network)
         try:
             probes, _ = in_order(probes, ask([probe.address.remote() for probe in probes]))
-            return await _probe([_remote(probe) for probe in probes], wanted)
+            return _finished(_probe([_remote(probe) for probe in probes], wanted))
         finally:
             end(probes)
+
+
+def _finished(work: Coroutine[Any, Any, list[tuple[Check, ...]]]) -> list[tuple[Check, ...]]:
+    """Run `work` in a thread of its own: a notebook cell already runs inside an event loop."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 def _local(probe: Probe) -> Ask:

@@ -5,7 +5,7 @@ A Ray actor on a cluster, a plain object on this machine.
 
 import time
 
-from lambdascale.fleet.addresses import interface_addresses, interface_in
+from lambdascale.fleet.addresses import node_address
 from lambdascale.fleet.base import LOOPBACK
 from lambdascale.provision.facts import Facts, facts_of
 from lambdascale.transport.base import Lane, Region, Transport
@@ -19,10 +19,9 @@ KEY = 1
 class Probe:
     """One node, as one agent on it would be."""
 
-    def __init__(self, network: str, known: str = "") -> None:
-        """`known` is the node's address if `network` is empty."""
-        others = (a for a in interface_addresses().values() if a != LOOPBACK)
-        self._address = interface_in(network)[1] if network else known or next(others, LOOPBACK)
+    def __init__(self, network: str | None) -> None:
+        """`network` is that of the placement; None without a cluster, where agents use the loopback."""
+        self._address = LOOPBACK if network is None else node_address(network)
         self._transport: Transport | None = None
         self._region: Region | None = None
 
