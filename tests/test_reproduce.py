@@ -160,8 +160,15 @@ def test_simulated_notebooks_share_the_cores_and_measured_ones_do_not(tmp_path: 
 
 def test_every_profile_is_made_of_notebooks_that_are_there():
     for profile in jobs.PROFILES:
-        tasks = jobs.tasks_of(profile)
+        tasks = jobs.tasks_of(profile, cluster="cluster.yaml")
         assert len({one.name for one in tasks}) == len(tasks)
+
+
+def test_the_profile_of_a_cluster_hands_its_file_to_every_notebook(capsys):
+    assert reproduce.main(["--profile", "cluster"]) == 2
+    assert "give CLUSTER=FILE" in capsys.readouterr().err
+    given = [job.parameters["cluster"] for job in jobs.jobs_of("cluster", "here.yaml")]
+    assert given == ["here.yaml"] * len(jobs.PROFILES["cluster"])
 
 
 def test_results_of_this_machine_come_before_those_that_are_committed(tmp_path: Path):

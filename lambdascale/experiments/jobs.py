@@ -151,16 +151,12 @@ PROFILES = {
 def jobs_of(profile: str, cluster: str = "") -> tuple[Job, ...]:
     """Return the jobs of a profile; those of the profile `cluster` run on the one of that file.
 
-    ConfigError if there is no such profile, or it lacks a cluster.
+    ConfigError if there is no such profile.
     """
     if profile not in PROFILES:
         raise ConfigError(f"profile {profile!r} is unknown; use one of {', '.join(PROFILES)}")
     if profile != "cluster":
         return PROFILES[profile]
-    if not cluster:
-        raise ConfigError(
-            "profile cluster needs a cluster's file; give CLUSTER=FILE or --cluster FILE"
-        )
     jobs = PROFILES[profile]
     return tuple(replace(job, parameters={**job.parameters, "cluster": cluster}) for job in jobs)
 

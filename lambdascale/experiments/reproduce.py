@@ -15,7 +15,7 @@ from pathlib import Path
 from lambdascale.claims import table
 from lambdascale.claims.book import book
 from lambdascale.claims.verdict import Judgement
-from lambdascale.errors import LambdaScaleError
+from lambdascale.errors import ConfigError, LambdaScaleError
 from lambdascale.experiments import found
 from lambdascale.experiments.execution import parameters_of
 from lambdascale.experiments.jobs import (
@@ -35,6 +35,8 @@ def reproduce(
     profiles: Sequence[str], notebooks: Path, out: Path, num_workers: int, cluster: str = ""
 ) -> int:
     """Run what is not complete yet; print the claims; return the exit code."""
+    if "cluster" in profiles and not cluster:
+        raise ConfigError("profile cluster needs a cluster; give CLUSTER=FILE or --cluster FILE")
     tasks = [task for profile in profiles for task in tasks_of(profile, notebooks, out, cluster)]
     for task in tasks:
         check_parameters(task.job, parameters_of(task.notebook))

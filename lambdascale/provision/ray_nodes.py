@@ -18,14 +18,16 @@ from typing import Self
 from lambdascale.errors import ConfigError, DeadlineError
 from lambdascale.provision.namespaces import Host, Namespaces
 
-START_S, END_S = 180.0, 15.0  # a dozen Python processes begin, on few cores
+START_S, END_S = 60.0, 15.0
+WAIT_S = 30  # Ray's own patience with a node
+ATTEMPTS = 3
 LOG = "start.log"
 STARTED = "Ray runtime started"
 OBJECT_STORE = 75 << 20  # bytes, the least that Ray takes
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_memory_monitor_refresh_ms": "0",  # it would kill agents for the sake of other processes
-    "RAY_raylet_start_wait_time_s": f"{START_S:.0f}",
+    "RAY_raylet_start_wait_time_s": str(WAIT_S),
 }
 
 
@@ -42,10 +44,12 @@ class RayNodes:
         with ExitStack() as stack:
             # unix sockets lie in it, whose paths must be short
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-")))
-            head, *others = ((host, folder / str(n)) for n, host in enumerate(self._hosts))
-            self._start(stack, [head], "--head", "--port=0", "--include-dashboard=false")
-            self.address = (head[1] / "ray_current_cluster").read_text(encoding="utf-8").strip()
-            self._start(stack, others, f"--address={self.address}")
+            head, *others = self._hosts
+            home = folder / head.name
+            self._start(stack, head, home, "--head", "--port=0", "--include-dashboard=false")
+            self.address = (home / "ray_current_cluster").read_text(encoding="utf-8").strip()
+            for host in others:  # at once they would keep one another from being in time
+                self._start(stack, host, folder / host.name, f"--address={self.address}")
             self._stack = stack.pop_all()
         return self
 
@@ -57,16 +61,20 @@ class RayNodes:
     ) -> None:
         self._stack.close()
 
-    def _start(self, stack: ExitStack, nodes: Sequence[tuple[Host, Path]], *options: str) -> None:
-        """Start a node on each host, each with its folder, at once; wait until all have begun."""
-        began = []
-        for host, folder in nodes:
-            folder.mkdir()
+    def _start(self, stack: ExitStack, host: Host, folder: Path, *options: str) -> None:
+        """Start a node and wait until it has begun; again, if it was too slow for Ray."""
+        for attempt in range(1, ATTEMPTS + 1):
+            folder.mkdir(exist_ok=True)
             process = _node(host, folder, f"--num-cpus={self._cpus}", *options)
             stack.callback(_stop, process)
-            began.append((process, folder / LOG))
-        for process, log in began:
-            _wait(process, log)
+            if _begins(process, folder / LOG):
+                return
+            last = ((folder / LOG).read_text(encoding="utf-8").strip().splitlines() or ["no word"])[
+                -1
+            ]
+        raise ConfigError(
+            f"a Ray node did not start in {attempt} attempts ({last}); leave this machine more of its cores"
+        )
 
 
 def _node(host: Host, folder: Path, *options: str) -> subprocess.Popen[bytes]:
@@ -84,15 +92,16 @@ def _node(host: Host, folder: Path, *options: str) -> subprocess.Popen[bytes]:
         )
 
 
-def _wait(process: subprocess.Popen[bytes], log: Path) -> None:
+def _begins(process: subprocess.Popen[bytes], log: Path) -> bool:
+    """Wait for a node; False if it ended."""
     end = time.monotonic() + START_S
-    while STARTED not in (said := log.read_text(encoding="utf-8", errors="replace")):
+    while STARTED not in log.read_text(encoding="utf-8", errors="replace"):
         if process.poll() is not None:
-            last = (said.strip().splitlines() or ["no message"])[-1]
-            raise ConfigError(f"a Ray node did not start ({last}); see `ray start --help`")
+            return False
         if time.monotonic() > end:
             raise DeadlineError(f"a Ray node took over {START_S:.0f} s to start")
         time.sleep(0.1)
+    return True
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
