@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -45,11 +44,13 @@ class RayNodes:
             # unix sockets lie in it, whose paths must be short
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-")))
             head, *others = self._hosts
-            home = folder / head.name
+            home = folder / "0"
             self._start(stack, head, home, "--head", "--port=0", "--include-dashboard=false")
             self.address = (home / "ray_current_cluster").read_text(encoding="utf-8").strip()
-            for host in others:  # at once they would keep one another from being in time
-                self._start(stack, host, folder / host.name, f"--address={self.address}")
+            for n, host in enumerate(
+                others, 1
+            ):  # at once they would keep one another from being in time
+                self._start(stack, host, folder / str(n), f"--address={self.address}")
             self._stack = stack.pop_all()
         return self
 
@@ -63,7 +64,7 @@ class RayNodes:
 
     def _start(self, stack: ExitStack, host: Host, folder: Path, *options: str) -> None:
         """Start a node and wait until it has begun; again, if it was too slow for Ray."""
-        for attempt in range(1, ATTEMPTS + 1):
+        for _ in range(ATTEMPTS):
             folder.mkdir(exist_ok=True)
             process = _node(host, folder, f"--num-cpus={self._cpus}", *options)
             stack.callback(_stop, process)
@@ -73,7 +74,7 @@ class RayNodes:
                 -1
             ]
         raise ConfigError(
-            f"a Ray node did not start in {attempt} attempts ({last}); leave this machine more of its cores"
+            f"a Ray node did not start in {ATTEMPTS} attempts ({last}); leave this machine more of its cores"
         )
 
 
