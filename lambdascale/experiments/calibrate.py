@@ -32,7 +32,7 @@ from lambdascale.model.layout import DTYPE_BYTES
 from lambdascale.model.packed import PackedModel
 from lambdascale.sim.conditions import Conditions
 from lambdascale.sim.hardware import Hardware
-from lambdascale.units import gigabytes
+from lambdascale.units import gigabits, gigabytes
 
 ROUNDS = 5
 WRITES = "write"  # with 16 in flight: the port is never idle
@@ -109,11 +109,6 @@ def overview(hardware: Hardware) -> pd.DataFrame:
     ]
     rows.append(("conditions", hardware.conditions, hardware.sources.get("conditions", "")))
     return pd.DataFrame(rows, columns=["field", "value", "source"])
-
-
-def gigabits(rate: float) -> float:
-    """Convert bytes/s to Gbit/s."""
-    return 8 * rate / 1e9
 
 
 def calibrate(
