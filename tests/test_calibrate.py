@@ -7,12 +7,13 @@ from tiny import TinyModel
 
 from lambdascale.errors import ConfigError
 from lambdascale.experiments import calibrate_fit as fits
-from lambdascale.experiments.calibrate import calibrate, gigabits
+from lambdascale.experiments.calibrate import calibrate
 from lambdascale.experiments.calibrate_moves import control_seconds, copies_and_loads
 from lambdascale.figures import calibration
 from lambdascale.model.catalogue import load_packed
 from lambdascale.sim.machines import load
 from lambdascale.sim.models import symbolic_model
+from lambdascale.units import gigabits
 
 pytestmark = pytest.mark.alone
 
