@@ -6,10 +6,13 @@ Every host has its own address and loopback, and sees only the others. Needs roo
 left behind. What runs on it is emulated: real TCP, at a rate that the kernel imposes.
 """
 
+import contextlib
 import os
 import secrets
 import shutil
+import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -19,6 +22,7 @@ from lambdascale.errors import ConfigError
 MAX_HOSTS = 250
 BITS = 8
 LATENCY_MS = 50  # how long a packet may wait at a full link
+POLL_S = 0.01
 BURST_S = 0.002  # of traffic that may pass at once: more than a timer tick of the kernel
 
 
@@ -32,6 +36,14 @@ class Host:
     def command(self, *argv: str) -> list[str]:
         """Return the command line that runs `argv` on this host."""
         return ["ip", "netns", "exec", self.name, *argv]
+
+    def end_processes(self) -> None:
+        """End whatever runs on this host, children of children included."""
+        while pids := _call("ip", "netns", "pids", self.name).split():
+            for pid in map(int, pids):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(POLL_S)
 
 
 def missing() -> str:
@@ -105,6 +117,7 @@ class Namespaces:
         ).stdout.split()
         for name in (*(host.name for host in self.hosts), self._switch):
             if name in there:
+                Host(name, "").end_processes()
                 _ip("netns", "delete", name)
 
 
@@ -130,8 +143,9 @@ def _ip(*arguments: str) -> None:
     _call("ip", *arguments)
 
 
-def _call(*argv: str) -> None:
-    """Run a tool; raise ConfigError with what it said if it fails."""
+def _call(*argv: str) -> str:
+    """Run a tool and return its output; raise ConfigError with what it said if it fails."""
     result = subprocess.run(argv, capture_output=True, text=True, check=False)
     if result.returncode:
         raise ConfigError(f"{' '.join(argv)}: {result.stderr.strip() or 'failed'}")
+    return result.stdout
