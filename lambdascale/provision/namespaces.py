@@ -18,9 +18,9 @@ from types import TracebackType
 from typing import Self
 
 from lambdascale.errors import ConfigError
+from lambdascale.units import BITS_PER_BYTE
 
 MAX_HOSTS = 250
-BITS = 8
 LATENCY_MS = 50  # how long a packet may wait at a full link
 POLL_S = 0.01
 BURST_S = 0.002  # of traffic that may pass at once: more than a timer tick of the kernel
@@ -123,7 +123,7 @@ class Namespaces:
 
 def _shape(namespace: str, device: str, rate: float) -> None:
     burst = max(int(rate * BURST_S), 1 << 15)
-    bucket = ("tbf", "rate", f"{round(rate * BITS)}bit", "burst", str(burst))
+    bucket = ("tbf", "rate", f"{round(rate * BITS_PER_BYTE)}bit", "burst", str(burst))
     _call(
         "tc",
         "-n",

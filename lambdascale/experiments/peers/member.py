@@ -25,7 +25,8 @@ SEED = 0
 class Task:
     """Who this member is, where the members are, and how large the image is.
 
-    `algorithm`, `num_blocks` and `rates` (bytes/s of each link) say how to plan; others ignore them.
+    `algorithm`, `num_blocks` and `rates` (bytes/s of each link) say how to plan, `window` is the writes in
+    flight per node; others ignore them.
     """
 
     node: int
@@ -33,6 +34,7 @@ class Task:
     nbytes: int
     algorithm: str = ""
     num_blocks: int = 0
+    window: int = 2
     rates: tuple[float, ...] = ()
 
     @property

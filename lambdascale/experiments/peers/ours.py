@@ -25,7 +25,6 @@ from lambdascale.experiments.peers.member import (
 )
 from lambdascale.model.image import ImageSource
 from lambdascale.model.layout import ImageLayout
-from lambdascale.multicast.costs import WINDOW
 from lambdascale.multicast.plan import plan
 from lambdascale.multicast.schedule import Schedule
 from lambdascale.multicast.weighted import NAME as WEIGHTED
@@ -109,9 +108,8 @@ class Ours:
     async def _multicast(self) -> None:
         bases = {transfer.dst: 0 for transfer in self._sends}
         async with asyncio.TaskGroup() as group:
-            group.create_task(
-                self._copy.send_all(Sends(self._sends, bases, WINDOW, Ticks(barrier=False)))
-            )
+            sends = Sends(self._sends, bases, self._task.window, Ticks(barrier=False))
+            group.create_task(self._copy.send_all(sends))
             for _ in range(self._num_receives):
                 notice = await self._receive()
                 group.create_task(self._arrived(notice))

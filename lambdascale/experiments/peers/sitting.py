@@ -5,6 +5,7 @@ deadline, and nothing of it outlives its sitting.
 """
 
 import json
+import os
 import selectors
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import IO, Any, Self
 
 from lambdascale.errors import CorruptBlockError, DeadlineError, LambdaScaleError
 from lambdascale.experiments.peers.member import SOURCE, Task
+from lambdascale.fleet.nursery import ONE_THREAD
 from lambdascale.provision.namespaces import Host
 
 ROOT = Path(__file__).parents[3]
@@ -49,12 +51,13 @@ class Sitting:
         self._hosts = hosts
         self._task = task
         self._members: list[_Member] = []
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._rounds = 0
 
     def __enter__(self) -> Self:
         try:
             for node, host in enumerate(self._hosts):
-                self._members.append(_Member(host, self._program))
+                self._members.append(_Member(host, self._program, self._folder.name))
                 self._members[-1].say({"task": asdict(self._task) | {"node": node}})
             self._mediate()
         except BaseException:
@@ -81,7 +84,9 @@ class Sitting:
         said = self._mediate()
         wrong = [n for n, each in enumerate(said) if each["digest"] != said[SOURCE]["digest"]]
         if wrong:
-            raise CorruptBlockError(f"nodes {wrong} do not hold the image of {SOURCE}; run it again")
+            raise CorruptBlockError(
+                f"nodes {wrong} do not hold the image of {SOURCE}; run it again"
+            )
         began = min(each["began"] for each in said)
         return tuple(each["ended"] - began for each in said)
 
@@ -110,12 +115,13 @@ class Sitting:
             member.end()
         for host in self._hosts:
             host.end_processes()
+        self._folder.cleanup()
 
 
 class _Member:
     """One process on one host; a line of JSON each way, and what it wrote to standard error."""
 
-    def __init__(self, host: Host, program: Program) -> None:
+    def __init__(self, host: Host, program: Program, folder: str) -> None:
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             host.command(*program.argv),
@@ -123,6 +129,7 @@ class _Member:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             cwd=ROOT,
+            env=os.environ | ONE_THREAD | {"TMPDIR": folder},
             start_new_session=True,
         )
         self._unread = b""
