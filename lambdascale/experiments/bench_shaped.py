@@ -1,8 +1,8 @@
 """Our multicast over links that the kernel shapes, in units of one copy: bytes ÷ link rate.
 
 Every node is a process in a network namespace of its own, and every block is verified before it is sent on.
-Two schedules take turns: the chain, and whichever the planner predicts to be best. Over TCP the writes of a node
-to several peers share its port, where the prediction lets them take turns; a chain has one peer only.
+Two schedules take turns: the chain, and whichever the planner predicts to be best. Over TCP the writes of a
+node to several peers share its port, where the prediction lets them take turns; a chain has one peer only.
 """
 
 import argparse

@@ -3,7 +3,8 @@
     host 0 ──veth── switch ──veth── host 1 …      tbf at both ends of each link: egress and ingress of a host
 
 Every host has its own address and loopback, and sees only the others. Needs root and iproute2; nothing is
-left behind. What runs on it is emulated: real TCP, at a rate that the kernel imposes.
+left behind. What runs on it is emulated: real TCP, at a rate that the kernel imposes. Its congestion control
+is `CONGESTION`, whatever the machine's default (bbr takes a busy processor for a slow link).
 """
 
 import contextlib
@@ -23,6 +24,7 @@ from lambdascale.units import BITS_PER_BYTE
 MAX_HOSTS = 250
 LATENCY_MS = 50  # how long a packet may wait at a full link
 POLL_S = 0.01
+CONGESTION = "reno"  # the one that every kernel lets a namespace choose
 BURST_S = 0.002  # of traffic that may pass at once: more than a timer tick of the kernel
 
 
@@ -104,6 +106,8 @@ class Namespaces:
         _ip("-n", switch, "link", "set", port, "master", "switch", "up")
         _ip("-n", host.name, "addr", "add", f"{host.address}/24", "dev", "eth0")
         _ip("-n", host.name, "link", "set", "eth0", "up")
+        setting = f"echo {CONGESTION} > /proc/sys/net/ipv4/tcp_congestion_control"
+        _call(*host.command("sh", "-c", setting))
         self.shape(number, self._rate)
 
     def _add(self, name: str) -> None:

@@ -1,7 +1,8 @@
 """A contest on shaped links: every contestant in turn, several times, and what it took of each node.
 
-`one copy` is bytes ÷ link rate; the *ratio* of a round is the seconds until the last node had the image ÷ one
-copy. A contestant that cannot be run is kept, with one line that says why. Emulated: `tc tbf` imposes the rate.
+`one copy` is bytes ÷ link rate; the *ratio* of a round is the seconds until the last node had the image ÷
+one copy. A contestant that cannot be run is kept, with one line that says why. Emulated: `tc tbf` imposes the
+rate.
 """
 
 import statistics

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tempfile
 from datetime import timedelta
 
 import torch
@@ -27,14 +28,13 @@ class Gloo:
         self._task = task
         os.environ["GLOO_SOCKET_IFNAME"] = _interface()
         at_source = task.node == SOURCE
-        store = None
-        if at_source:
-            store = dist.TCPStore(task.address, 0, is_master=True, wait_for_workers=False)
-        port = exchange(store.port if store else 0)[SOURCE]
-        if store is None:
-            store = dist.TCPStore(task.addresses[SOURCE], port, timeout=WAIT)
+        meeting = exchange(tempfile.mkdtemp() if at_source else "")[SOURCE]
         dist.init_process_group(
-            "gloo", store=store, rank=task.node, world_size=task.num_nodes, timeout=WAIT
+            "gloo",
+            init_method=f"file://{meeting}/store",
+            rank=task.node,
+            world_size=task.num_nodes,
+            timeout=WAIT,
         )
         self._image = new_image(task.nbytes) if at_source else bytearray(task.nbytes)
         self._tensor = torch.frombuffer(self._image, dtype=torch.uint8)

@@ -7,7 +7,6 @@ controller, which take no part in a multicast.
 import asyncio
 from typing import Any
 
-import numpy as np
 import xxhash
 
 from lambdascale.cluster.copies import ModelCopy, Sends, Ticks
@@ -93,8 +92,7 @@ class Ours:
         layout = ImageLayout("image", "float32", (0, 0, nbytes, nbytes), (), tied=True)
         image = ImageSource("", "", layout, (0,) * num_blocks)
         spans = [image.blocks.span(block) for block in range(num_blocks)]
-        whole = np.frombuffer(self._region.view, np.uint8)
-        mine = [xxhash.xxh3_64_intdigest(whole[at : at + n]) for at, n in spans]
+        mine = [xxhash.xxh3_64_intdigest(self._region.view[at : at + n]) for at, n in spans]
         stated = (await self._share(mine))[SOURCE]
         image = ImageSource("", "", layout, tuple(stated))
         self._copy = ModelCopy(self._region, 0, image, range(layout.num_parts), self._links)

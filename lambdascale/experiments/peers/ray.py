@@ -29,7 +29,6 @@ SEAT = "seat-{}"  # a resource that only one node has
 SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
 
 
-@ray.remote(num_cpus=0)
 class Getter:
     """Lives on one node and keeps the last image that it got."""
 
@@ -52,7 +51,7 @@ class Ray:
         if task.node == SOURCE:
             self._image = new_image(task.nbytes)
             self._start("--head", "--port=0", "--include-dashboard=false")
-        (head, folder) = exchange([self._head(), self._folder])[SOURCE]
+        head = exchange(self._head())[SOURCE]
         if task.node != SOURCE:
             self._start(f"--address={head}")
         exchange("started")
@@ -83,7 +82,7 @@ class Ray:
         return Path(self._folder, "ray_current_cluster").read_text(encoding="utf-8").strip()
 
     def _getter(self, node: int) -> Any:
-        return Getter.options(resources={SEAT.format(node): 1}).remote()
+        return ray.remote(Getter).options(num_cpus=0, resources={SEAT.format(node): 1}).remote()
 
     def prepare(self, round_number: int) -> None:
         if self._task.node == SOURCE:

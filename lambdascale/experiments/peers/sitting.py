@@ -122,7 +122,7 @@ class _Member:
     """One process on one host; a line of JSON each way, and what it wrote to standard error."""
 
     def __init__(self, host: Host, program: Program, folder: str) -> None:
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `end`)
         self._process = subprocess.Popen(
             host.command(*program.argv),
             stdin=subprocess.PIPE,
