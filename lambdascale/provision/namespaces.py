@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from lambdascale.errors import ConfigError
+from lambdascale.errors import ConfigError, DeadlineError
 from lambdascale.units import BITS_PER_BYTE
 
 MAX_HOSTS = 250
 LATENCY_MS = 50  # how long a packet may wait at a full link
 POLL_S = 0.01
+END_S = 10.0
 CONGESTION = "reno"  # the one that every kernel lets a namespace choose
 BURST_S = 0.002  # of traffic that may pass at once: more than a timer tick of the kernel
 
@@ -40,8 +41,13 @@ class Host:
         return ["ip", "netns", "exec", self.name, *argv]
 
     def end_processes(self) -> None:
-        """End whatever runs on this host, children of children included."""
+        """End whatever runs on this host, children of children included. Raises DeadlineError."""
+        until = time.monotonic() + END_S
         while pids := _call("ip", "netns", "pids", self.name).split():
+            if time.monotonic() > until:
+                raise DeadlineError(
+                    f"processes {pids} on {self.name} have not ended in {END_S:g} s"
+                )
             for pid in map(int, pids):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
