@@ -87,8 +87,8 @@ class Outcome:
         return [max(ends) / setup.one_copy_s for ends in self.rounds]
 
     def fast_ratios(self, setup: Setup) -> list[float]:
-        """The same without the last receiver, the one that may be slow."""
-        return [max(ends[:-1]) / setup.one_copy_s for ends in self.rounds]
+        """The same of the receivers but the last one, which may be slow; 0 if only the source took times."""
+        return [max(ends[1:-1], default=0.0) / setup.one_copy_s for ends in self.rounds]
 
     def joined(self, later: "Outcome") -> "Outcome":
         """Return this outcome with the rounds of another pass added."""
@@ -137,6 +137,7 @@ def table(setup: Setup, outcomes: Sequence[Outcome]) -> str:
             continue
         ratios = outcome.ratios(setup)
         line = f"  {outcome.name:24} {min(ratios):6.2f} {statistics.median(ratios):7.2f}"
-        fast = f" {statistics.median(outcome.fast_ratios(setup)):11.2f}" if uneven else ""
+        middle = statistics.median(outcome.fast_ratios(setup))
+        fast = f" {f'{middle:.2f}' if middle >= 0.5 else '–':>11}" if uneven else ""
         lines.append(line + fast)
     return "\n".join(lines)
