@@ -4,7 +4,7 @@
 
 Every host has its own address and loopback, and sees only the others. Needs root and iproute2; nothing is
 left behind. What runs on it is emulated: real TCP, at a rate that the kernel imposes. Its congestion control
-is `CONGESTION`, whatever the machine's default (bbr takes a busy processor for a slow link).
+is `CONGESTION`, whatever the machine's default (times varied more under bbr).
 """
 
 import contextlib
