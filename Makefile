@@ -20,13 +20,14 @@ FROM ?= reference
 CREATED = .venv/.created-$(TORCH)
 INSTALLED = .venv/.installed-$(TORCH)
 RAY = .venv/.cluster
+PEERS_INSTALLED = .peers/.installed
 FETCHED = .venv/.fetched-$(MODEL)
 PYTEST = OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest tests notebooks --nbval-lax --nbval-current-env
 PIP_INSTALL = $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check -c .venv/constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup check format test test-cluster kick-the-tires reproduce figures reference readme soak bench lab clean
+.PHONY: help setup check format test test-cluster kick-the-tires reproduce figures reference readme soak bench bench-peers lab clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -74,11 +75,14 @@ soak: setup ## Run a thousand random scenarios and a day of 1,000 nodes in virtu
 bench: setup ## Measure multicast, storage and batching as ratios against memcpy and transformers
 	$(VENV_PYTHON) -m lambdascale.experiments.bench
 
+bench-peers: $(INSTALLED) $(PEERS_INSTALLED) ## Multicast beside gloo, NIXL, Mooncake, Ray and a star on shaped links (root; 20 minutes)
+	$(VENV_PYTHON) -m lambdascale.experiments.bench_peers --python .peers/bin/python
+
 lab: setup ## Open notebooks/00_start_here in JupyterLab
 	.venv/bin/jupyter lab notebooks/00_start_here.ipynb
 
 clean: ## Remove the environment and the caches; results/ stays
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .peers .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find lambdascale tests notebooks -name __pycache__ -prune -exec rm -rf {} +
 
 $(CREATED):
@@ -103,6 +107,15 @@ $(INSTALLED): pyproject.toml artifact/constraints.txt | $(CREATED)
 
 $(RAY): $(INSTALLED)
 	@$(VENV_PYTHON) -c 'import ray' 2>/dev/null || $(PIP_INSTALL) --no-build-isolation -e '.[dev,cluster]'
+	@touch $@
+
+$(PEERS_INSTALLED): artifact/constraints-peers.txt artifact/constraints.txt
+	@echo "Installing the peers into .peers (a few minutes, 3 GB with a CPU build of torch)"
+	@rm -rf .peers && $(PYTHON) -m venv .peers
+	@for peer in numpy torch nixl mooncake-transfer-engine-non-cuda ray; do \
+	  .peers/bin/python -m pip install -qq --disable-pip-version-check \
+	    -c artifact/constraints.txt -c artifact/constraints-peers.txt $$peer || \
+	  echo "$$peer cannot be installed here; the comparison will say so" >&2; done
 	@touch $@
 
 $(FETCHED): $(INSTALLED)

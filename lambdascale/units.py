@@ -1,6 +1,7 @@
 """Unit conversions at the edges; inside the library everything is seconds, bytes and bytes/second."""
 
 MIB = 1 << 20
+BITS_PER_BYTE = 8
 
 
 def gbps(gigabits_per_second: float) -> float:
@@ -9,7 +10,7 @@ def gbps(gigabits_per_second: float) -> float:
     >>> gbps(1)
     125000000.0
     """
-    return gigabits_per_second * 1e9 / 8
+    return gigabits_per_second * 1e9 / BITS_PER_BYTE
 
 
 def milliseconds(seconds: float) -> float:

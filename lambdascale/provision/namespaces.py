@@ -3,7 +3,8 @@
     host 0 ──veth── switch ──veth── host 1 …      tbf at both ends of each link: egress and ingress of a host
 
 Every host has its own address and loopback, and sees only the others. Needs root and iproute2; nothing is
-left behind. What runs on it is emulated: real TCP, at a rate that the kernel imposes.
+left behind. What runs on it is emulated: real TCP, at a rate that the kernel imposes. Its congestion control
+is `CONGESTION`, whatever the machine's default (times varied more under bbr).
 """
 
 import contextlib
@@ -13,16 +14,20 @@ import secrets
 import shutil
 import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from lambdascale.errors import ConfigError
+from lambdascale.errors import ConfigError, DeadlineError
+from lambdascale.units import BITS_PER_BYTE
 
 MAX_HOSTS = 250
 NETWORK = "10.77.0.0/24"  # seen by the hosts alone, so it collides with nothing
-BITS = 8
 LATENCY_MS = 50  # how long a packet may wait at a full link
+POLL_S = 0.01
+END_S = 10.0
+CONGESTION = "reno"  # the one that every kernel lets a namespace choose
 BURST_S = 0.002  # of traffic that may pass at once: more than a timer tick of the kernel
 
 
@@ -36,6 +41,19 @@ class Host:
     def command(self, *argv: str) -> list[str]:
         """Return the command line that runs `argv` on this host."""
         return ["ip", "netns", "exec", self.name, *argv]
+
+    def end_processes(self) -> None:
+        """End whatever runs on this host, children of children included. Raises DeadlineError."""
+        until = time.monotonic() + END_S
+        while pids := _call("ip", "netns", "pids", self.name).split():
+            if time.monotonic() > until:
+                raise DeadlineError(
+                    f"processes {pids} on {self.name} have not ended in {END_S:g} s"
+                )
+            for pid in map(int, pids):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(POLL_S)
 
 
 def missing() -> str:
@@ -103,6 +121,8 @@ class Namespaces:
         _ip("-n", switch, "link", "set", port, "master", "switch", "up")
         _ip("-n", host.name, "addr", "add", f"{host.address}/{length}", "dev", "eth0")
         _ip("-n", host.name, "link", "set", "eth0", "up")
+        setting = f"echo {CONGESTION} > /proc/sys/net/ipv4/tcp_congestion_control"
+        _call(*host.command("sh", "-c", setting))
         self.shape(number, self._rate)
 
     def _add(self, name: str) -> None:
@@ -116,23 +136,13 @@ class Namespaces:
         ).stdout.split()
         for name in (*(host.name for host in self.hosts), self._switch):
             if name in there:
-                _end_all(name)
+                Host(name, "").end_processes()
                 _ip("netns", "delete", name)
-
-
-def _end_all(namespace: str) -> None:
-    """Kill the processes in a namespace: it would live on with them, out of reach."""
-    inside = subprocess.run(
-        ["ip", "netns", "pids", namespace], capture_output=True, text=True, check=True
-    )
-    for pid in inside.stdout.split():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(pid), signal.SIGKILL)
 
 
 def _shape(namespace: str, device: str, rate: float) -> None:
     burst = max(int(rate * BURST_S), 1 << 15)
-    bucket = ("tbf", "rate", f"{round(rate * BITS)}bit", "burst", str(burst))
+    bucket = ("tbf", "rate", f"{round(rate * BITS_PER_BYTE)}bit", "burst", str(burst))
     _call(
         "tc",
         "-n",
@@ -152,8 +162,9 @@ def _ip(*arguments: str) -> None:
     _call("ip", *arguments)
 
 
-def _call(*argv: str) -> None:
-    """Run a tool; raise ConfigError with what it said if it fails."""
+def _call(*argv: str) -> str:
+    """Run a tool and return its output; raise ConfigError with what it said if it fails."""
     result = subprocess.run(argv, capture_output=True, text=True, check=False)
     if result.returncode:
         raise ConfigError(f"{' '.join(argv)}: {result.stderr.strip() or 'failed'}")
+    return result.stdout
