@@ -15,7 +15,7 @@ from lambdascale.transport.incoming import Incoming
 from lambdascale.transport.memory import MemoryRegion, Window
 from lambdascale.transport.outgoing import Job, LinkCallback, StreamLink
 from lambdascale.transport.pacing import Port
-from lambdascale.transport.stream import StreamTransport
+from lambdascale.transport.threaded import ThreadedTransport
 from lambdascale.transport.wire import Frame, Kind, Reply, Status, check_range
 
 
@@ -66,7 +66,7 @@ class ShmIncoming(Incoming):
         socket.send_fds(self._sock, [reply.pack()], [region.descriptor])
 
 
-class ShmTransport(StreamTransport):
+class ShmTransport(ThreadedTransport):
     """The `shm` body; its address is a name in the abstract namespace, after an at sign."""
 
     link_type = ShmLink

@@ -13,7 +13,7 @@ from lambdascale.errors import ConfigError
 from lambdascale.transport.incoming import Incoming, receive_into
 from lambdascale.transport.memory import MemoryRegion
 from lambdascale.transport.outgoing import Job, StreamLink
-from lambdascale.transport.stream import StreamTransport
+from lambdascale.transport.threaded import ThreadedTransport
 from lambdascale.transport.wire import Reply
 
 BUFFER_BYTES = 1 << 20
@@ -54,7 +54,7 @@ class TcpIncoming(Incoming):
         raise ConnectionError("a region cannot be passed over TCP")
 
 
-class TcpTransport(StreamTransport):
+class TcpTransport(ThreadedTransport):
     """The `tcp` body; `host` is the interface to listen on and what peers dial."""
 
     link_type = TcpLink
