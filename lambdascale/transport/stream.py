@@ -12,7 +12,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
-from typing import ClassVar, Protocol, Self
+from typing import Protocol, Self
 
 from lambdascale.errors import ConfigError, LambdaScaleError, PeerGoneError
 from lambdascale.transport.auth import check_secret
@@ -36,8 +36,6 @@ class End(Protocol):
 
 class StreamTransport(ABC):
     """A `Transport` whose links begin on stream sockets. `rate` (bytes/s) is imposed in both directions."""
-
-    region_type: ClassVar[type[MemoryRegion]] = MemoryRegion
 
     def __init__(self, node: int, secret: bytes, rate: float = math.inf) -> None:
         check_unsigned("node", node, 64)
@@ -90,9 +88,7 @@ class StreamTransport(ABC):
         self._reserved.add(key)
         loop = asyncio.get_running_loop()
         try:
-            region = await loop.run_in_executor(
-                self._pool, self.region_type.allocate, key, nbytes, self._pool, touched
-            )
+            region = await loop.run_in_executor(self._pool, self._allocate, key, nbytes, touched)
         except LambdaScaleError:
             self._reserved.discard(key)
             raise
@@ -101,6 +97,10 @@ class StreamTransport(ABC):
             self._require_open()
         self._regions[key] = region
         return region
+
+    def _allocate(self, key: int, nbytes: int, touched: bool) -> MemoryRegion:
+        """Make the memory of a region, on a thread of the pool. Raises ConfigError."""
+        return MemoryRegion.allocate(key, nbytes, self._pool, touched)
 
     async def connect(self, peer: int, address: str, lane: Lane) -> Link:
         self._require_open()

@@ -1,0 +1,219 @@
+"""The writing end of a link: posts writes on every rail, and waits until the receiver has counted them.
+
+A write is its parts, silent, and then on each rail a frame: a write with immediate into the peer's mailbox.
+A queue pair keeps its order, so the notice of a frame means that the rail's parts are in place. The receiver
+answers how many frames it has shown, which frees their slots.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from lambdascale.errors import ConfigError, PeerGoneError
+from lambdascale.transport.base import Lane, Region
+from lambdascale.transport.pacing import Port
+from lambdascale.transport.rdma.contact import Ask, Grant, Talk
+from lambdascale.transport.rdma.frames import COUNTER, Frame, Part, divide
+from lambdascale.transport.rdma.memory import RdmaRegion
+from lambdascale.transport.rdma.pair import RECEIVE, SENDS, WINDOW, Pair
+from lambdascale.transport.rdma.rail import Rail
+from lambdascale.transport.rdma.status import failure, immediate
+from lambdascale.transport.wire import check_range, check_write, unknown_region
+
+
+class Waiting(NamedTuple):
+    """A write whose frames are posted: its number, what it is, and who waits for it."""
+
+    number: int
+    frame: Frame
+    answer: asyncio.Future[bool]
+
+
+class RdmaLink:
+    """A `Link` over one queue pair per rail."""
+
+    def __init__(
+        self,
+        talk: Talk,
+        peer: int,
+        lane: Lane,
+        egress: Port,
+        find: Callable[[int], RdmaRegion | None],
+        on_end: Callable[["RdmaLink"], None],
+    ) -> None:
+        self.peer = peer
+        self._lane = lane
+        self._talk = talk
+        self._egress = egress
+        self._find = find
+        self._on_end = on_end
+        self._pairs: Sequence[Pair] = ()
+        self._grants: dict[int, Grant] = {}
+        self._asked: dict[int, asyncio.Future[bool]] = {}
+        self._next = 1
+        self._order = asyncio.Lock()
+        self._waiting: deque[Waiting] = deque()
+        self._posted: Sequence[deque[int]] = ()  # per rail: the numbers of requests under way
+        self._room = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._death: str | None = None
+        self._listening: asyncio.Task[None] | None = None
+
+    def begin(self, pairs: Sequence[Pair]) -> None:
+        """Use these queue pairs, which are connected."""
+        self._pairs = pairs
+        self._posted = [deque() for _ in pairs]
+        self._listening = asyncio.create_task(self._listen())
+
+    async def write(
+        self, source: Region, offset: int, nbytes: int, target: int, target_offset: int, tag: int
+    ) -> None:
+        self._require_alive()
+        check_write(self.peer, source, offset, nbytes, target, target_offset, tag)
+        due = self._egress.leave(time.monotonic(), nbytes, self._lane)
+        async with self._order:
+            grant = await self._grant(target)
+            check_range(f"region {target} of node {self.peer}", target_offset, nbytes, grant.nbytes)
+            await self._sleep_until(due - self._egress.seconds(nbytes))
+            await self._post(source.key, offset, nbytes, grant, target_offset)
+            await self._sleep_until(due)
+            answer = self._notify(Frame(target, target_offset, nbytes), tag)
+        await self._answered(answer)
+
+    async def _grant(self, target: int) -> Grant:
+        """Return what the peer lets us write of a region, asking it the first time."""
+        if target not in self._grants:
+            self._require_alive()
+            self._asked[target] = asyncio.get_running_loop().create_future()
+            self._talk.say(Ask(target))
+            await self._answered(self._asked[target])
+        grant = self._grants[target]
+        if not grant.rkeys:
+            del self._grants[target]  # it may be registered later
+            raise unknown_region(self.peer, target)
+        return grant
+
+    async def _post(
+        self, key: int, offset: int, nbytes: int, grant: Grant, target_offset: int
+    ) -> None:
+        """Post the parts of a write as soon as there is room. It gets its number when it is notified."""
+        region = self._find(key)
+        if region is None:
+            raise ConfigError(f"region {key} is not registered here; register it before writing")
+        parts = [*divide(nbytes, [pair.rail.max_message for pair in self._pairs])]
+        while not self._has_room(parts):
+            self._room.clear()
+            await self._room.wait()
+        self._require_alive()
+        for part in parts:
+            self._posted[part.rail].append(self._next)
+            self._pairs[part.rail].post_write(
+                self._next,
+                region.address + offset + part.offset,
+                part.nbytes,
+                region.registrations[part.rail].lkey,
+                grant.address + target_offset + part.offset,
+                grant.rkeys[part.rail],
+            )
+
+    def _has_room(self, parts: Sequence[Part]) -> bool:
+        """Is there a slot in the mailbox, and room for the requests on every rail?"""
+        if self._death is not None:
+            return True  # no need to wait
+        requests = max(len(posted) for posted in self._posted)
+        return len(self._waiting) < WINDOW and requests + len(parts) < SENDS
+
+    def _notify(self, frame: Frame, tag: int) -> asyncio.Future[bool]:
+        """Post the frames of a write; the future tells whether the peer has shown it."""
+        self._require_alive()
+        number, self._next = self._next, self._next + 1
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(Waiting(number, frame, answer))
+        for pair, posted in zip(self._pairs, self._posted, strict=True):
+            posted.append(number)
+            pair.post_frame(number, number % WINDOW, frame.pack(), tag)
+        return answer
+
+    async def _answered(self, answer: asyncio.Future[bool]) -> None:
+        if not await answer:  # an exception inside the future would be a cycle
+            raise PeerGoneError(self.peer, self._death or "connection closed")
+
+    def _require_alive(self) -> None:
+        if self._death is not None:
+            raise PeerGoneError(self.peer, self._death)
+
+    async def _sleep_until(self, time_s: float) -> None:
+        """Sleep until then, or until the link is stopped."""
+        if (delay := time_s - time.monotonic()) > 0:
+            try:
+                async with asyncio.timeout(delay):
+                    await self._stopped.wait()
+            except TimeoutError:
+                return
+
+    async def _listen(self) -> None:
+        """Take grants until the peer is gone."""
+        try:
+            while True:
+                grant = await self._talk.hear(Grant)
+                self._grants[grant.region] = grant
+                if (asked := self._asked.pop(grant.region, None)) and not asked.done():
+                    asked.set_result(True)
+        except OSError as error:
+            self.stop(error.strerror or str(error))
+
+    def uses(self, rail: Rail) -> bool:
+        """Has this end a queue pair on a rail?"""
+        return any(pair.rail is rail for pair in self._pairs)
+
+    def on_completion(self, rail: int, completion: Any) -> None:
+        """Take a completion of one of the queue pairs."""
+        if why := failure(completion):
+            self.stop(f"{self._operation(completion.wr_id)}: {why}")
+        elif completion.wr_id == RECEIVE:
+            self._pairs[rail].post_receive()
+            self._on_answer(immediate(completion))
+        else:
+            posted = self._posted[rail]
+            while posted and posted[0] <= completion.wr_id:
+                posted.popleft()
+            self._room.set()
+
+    def _on_answer(self, shown: int) -> None:
+        """The peer has shown so many frames in all, modulo the counter."""
+        while self._waiting and (shown - self._waiting[0].number) % COUNTER < COUNTER // 2:
+            answer = self._waiting.popleft().answer
+            if not answer.done():
+                answer.set_result(True)
+        self._room.set()
+
+    def _operation(self, number: int) -> str:
+        for waiting in self._waiting:
+            if waiting.number == number:
+                region, offset, nbytes = waiting.frame
+                return f"write of {nbytes} bytes at {offset} of its region {region}"
+        return "link"
+
+    def stop(self, why: str) -> None:
+        """Fail every write, now and later; the first reason stays."""
+        if self._death is not None:
+            return
+        self._death = why
+        self._stopped.set()
+        self._room.set()
+        answers = [*self._asked.values(), *(waiting.answer for waiting in self._waiting)]
+        for answer in answers:
+            if not answer.done():
+                answer.set_result(False)
+        for pair in self._pairs:
+            pair.close()
+        self._talk.abort()
+        self._on_end(self)
+
+    async def close(self) -> None:
+        self.stop("this link is closed")
+        if self._listening is not None:
+            await self._listening
+        await self._talk.close()
