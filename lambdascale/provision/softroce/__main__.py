@@ -77,7 +77,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="test-rdma", description=__doc__)
     parser.add_argument("--cache", type=Path, default=Path(".rdma"))
     parser.add_argument("--results", type=Path, default=Path("results/runs/rdma"))
-    parser.add_argument("--timeout", type=float, default=vm.Machine.timeout_s, help="seconds")
+    parser.add_argument("--timeout", type=float, default=vm.TIMEOUT_S, help="seconds")
     parser.add_argument("pytest", nargs="*", help="more options for pytest")
     return parser.parse_args(arguments)
 

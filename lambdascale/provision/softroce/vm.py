@@ -15,6 +15,7 @@ from lambdascale.provision.softroce import guest, initramfs
 from lambdascale.provision.softroce.kernel import Kernel
 
 KVM = Path("/dev/kvm")
+TIMEOUT_S = 300.0
 QUIET = "console=ttyS0 quiet panic=-1 mitigations=off"
 # Whatever becomes of this process, qemu does not outlive it.
 WITH_PARENT = ("setpriv", "--pdeathsig", "SIGKILL")
@@ -26,7 +27,7 @@ class Machine:
 
     cpus: int = 2
     memory_gib: int = 4
-    timeout_s: float = 300.0
+    timeout_s: float = TIMEOUT_S
 
     def __post_init__(self) -> None:
         for name in ("cpus", "memory_gib", "timeout_s"):
