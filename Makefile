@@ -24,7 +24,7 @@ PIP_INSTALL = $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check -c .
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup check format test kick-the-tires reproduce figures reference readme soak bench lab clean
+.PHONY: help setup check format test test-rdma kick-the-tires reproduce figures reference readme soak bench lab clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ format: $(INSTALLED) ## Format the code and apply the lint fixes that are safe
 test: setup ## Run every test, notebooks included (about fifteen minutes)
 	$(PYTEST) -n auto --dist loadfile -m "not alone"
 	$(PYTEST) -m alone
+
+test-rdma: $(INSTALLED) ## Run the tests of real verbs, in a virtual machine where there is no RDMA device (one minute; Debian)
+	$(VENV_PYTHON) -m lambdascale.provision.softroce
 
 kick-the-tires: setup ## Run the notebooks at their quick defaults and print expected against obtained
 	$(VENV_PYTHON) -m lambdascale.experiments.reproduce --profile quick
@@ -72,7 +75,7 @@ lab: setup ## Open notebooks/00_start_here in JupyterLab
 	.venv/bin/jupyter lab notebooks/00_start_here.ipynb
 
 clean: ## Remove the environment and the caches; results/ stays
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .rdma .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find lambdascale tests notebooks -name __pycache__ -prune -exec rm -rf {} +
 
 $(CREATED):

@@ -11,6 +11,10 @@ from transformers import AutoConfig
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.packed import PackedModel
 
+collect_ignore = [
+    "rdma"
+]  # they need an RDMA device, or a virtual machine that has one: `make test-rdma`
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How many random runs there are; many more are a soak."""

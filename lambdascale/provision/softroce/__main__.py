@@ -1,0 +1,114 @@
+"""`make test-rdma`: run the tests of real verbs on this machine's RDMA device, or in a virtual machine.
+
+Exit status: 0 if they passed, 1 if not, 77 if they cannot run here, 124 if they took too long.
+"""
+
+import argparse
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from lambdascale.errors import ConfigError, DeadlineError
+from lambdascale.provision.softroce import guest, kernel, packages, pyverbs, verdict, vm
+
+FAILED, CANNOT_RUN, TOO_LONG = 1, 77, 124
+DEVICES = Path("/sys/class/infiniband")
+TESTS = Path("tests/rdma")
+PLUGINS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # some import much, and the guest is slow
+PASSED_ON = ("PATH", "VIRTUAL_ENV", "CI")
+
+
+def command(results: str, more: Sequence[str]) -> list[str]:
+    """Return the command that runs the tests; their report and what else they write go to `results`.
+
+    The tests' own conftest is the only one, as that of the others imports torch: 15 s in the guest.
+    """
+    pytest = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "pytest_timeout")
+    report = (f"--junitxml={results}/{verdict.REPORT}", f"--results={results}")
+    return [*pytest, "-v", f"--confcutdir={TESTS}", *report, *more, str(TESTS)]
+
+
+def has_device() -> bool:
+    """Has this machine an RDMA device itself, and pyverbs to use it with?"""
+    present = DEVICES.is_dir() and any(DEVICES.iterdir())
+    return present and importlib.util.find_spec("pyverbs") is not None
+
+
+def on_this_machine(results: Path, timeout_s: float, more: Sequence[str]) -> None:
+    """Run the tests on the devices of this machine."""
+    environment = os.environ | PLUGINS
+    try:
+        subprocess.run(command(str(results), more), env=environment, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise DeadlineError(f"the tests ran longer than {timeout_s:g} s") from error
+
+
+def in_a_machine(results: Path, machine: vm.Machine, cache: Path, more: Sequence[str]) -> None:
+    """Run the tests in a virtual machine, made of packages that are installed if need be."""
+    here = packages.surroundings()
+    if reason := packages.obstacle(here):
+        raise ConfigError(reason)
+    if here.lacking:
+        print(f"installing {' '.join(here.lacking)} (apt-get, as root)", flush=True)
+        packages.install(here.lacking)
+    path = os.pathsep.join((str(Path.cwd()), str(pyverbs.prepare(cache))))
+    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    environment = passed_on | PLUGINS | {"PYTHONPATH": path}
+    booted = kernel.prepare(cache)
+    vm.run(booted, machine, results, command(guest.OUT, more), environment)
+
+
+def judged(results: Path, may_skip: bool) -> int:
+    """Print what came out, and return the exit status for it."""
+    modules = [path.stem for path in TESTS.glob("test_*.py")]
+    found = verdict.read(results / verdict.REPORT, modules, may_skip)
+    print(f"test-rdma: {found}", flush=True)
+    return FAILED if found.wrong else 0
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="test-rdma", description=__doc__)
+    parser.add_argument("--cache", type=Path, default=Path(".rdma"))
+    parser.add_argument("--results", type=Path, default=Path("results/runs/rdma"))
+    parser.add_argument("--timeout", type=float, default=vm.TIMEOUT_S, help="seconds")
+    parser.add_argument("pytest", nargs="*", help="more options for pytest")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parsed(arguments)
+    signal.signal(signal.SIGTERM, _terminate)
+    own = has_device()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="rdma-") as scratch:
+        results = Path(scratch)
+        try:
+            if own:
+                on_this_machine(results, options.timeout, options.pytest)
+            else:
+                machine = vm.Machine(timeout_s=options.timeout)
+                in_a_machine(results, machine, options.cache.resolve(), options.pytest)
+        except ConfigError as error:
+            print(f"test-rdma cannot run here: {error}", file=sys.stderr)
+            return CANNOT_RUN
+        except DeadlineError as error:
+            print(f"test-rdma: {error}", file=sys.stderr)
+            return TOO_LONG
+        shutil.rmtree(options.results, ignore_errors=True)
+        shutil.copytree(results, options.results)
+        return judged(results, may_skip=own)
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
