@@ -22,6 +22,7 @@ FAILED, CANNOT_RUN, TOO_LONG = 1, 77, 124
 DEVICES = Path("/sys/class/infiniband")
 TESTS = Path("tests/rdma")
 PLUGINS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # some import much, and the guest is slow
+SLOWNESS = {"TRANSPORT_SLOWNESS": "5"}  # of the emulated machine, for tests that watch the clock
 PASSED_ON = ("PATH", "VIRTUAL_ENV", "CI")
 
 
@@ -60,7 +61,7 @@ def in_a_machine(results: Path, machine: vm.Machine, cache: Path, more: Sequence
         packages.install(here.lacking)
     path = os.pathsep.join((str(Path.cwd()), str(pyverbs.prepare(cache))))
     passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    environment = passed_on | PLUGINS | {"PYTHONPATH": path}
+    environment = passed_on | PLUGINS | SLOWNESS | {"PYTHONPATH": path}
     booted = kernel.prepare(cache)
     vm.run(booted, machine, results, command(guest.OUT, more), environment)
 
