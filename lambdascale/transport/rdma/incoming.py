@@ -144,7 +144,7 @@ class RdmaIncoming:
         if self._stopped:
             return  # draining found the queue pairs broken, and did the rest
         self._stopped = True
-        _log.info("the link from node %d ended: %s", self._guest.peer, why)
+        _log.debug("the link from node %d ended: %s", self._guest.peer, why)
         if self._timer is not None:
             self._timer.cancel()
         self._grants.close()

@@ -1,7 +1,8 @@
 """RDMA ports of this host, read from sysfs, and which of them a node should use. No verbs, no GPU needed."""
 
 import ipaddress
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -11,6 +12,8 @@ from lambdascale.errors import ConfigError
 SYSFS = Path("/sys/class/infiniband")
 ROCE_V2 = "RoCE v2"
 ACTIVE = "ACTIVE"
+_IPV4 = "0000:0000:0000:0000:0000:ffff:"  # how the GID of such an address begins
+_HOLES = 16
 HOW_TO_CHECK = (
     "run `rdma link` (iproute2) or `ibv_devinfo`; for a software device see `make test-rdma`"
 )
@@ -142,14 +145,26 @@ def _read(port: Path) -> RdmaPort | None:
 
 def _gid_index(port: Path, layer: str) -> int | None:
     """The first GID on InfiniBand; on Ethernet of the RoCE v2 ones, if it can be one of an IPv4 address."""
-    indices = sorted(int(entry.name) for entry in (port / "gids").iterdir())
-    gids = {index: _text(port / "gids" / str(index)) for index in indices}
-    used = [index for index, gid in gids.items() if gid.strip("0:")]
+    used = [*_gids(port)]
     if layer == "InfiniBand":
-        return used[0] if used else None
-    routable = [i for i in used if _text(port / "gid_attrs" / "types" / str(i)) == ROCE_V2]
-    routable.sort(key=lambda i: not gids[i].startswith("0000:0000:0000:0000:0000:ffff:"))
-    return routable[0] if routable else None
+        return used[0][0] if used else None
+    routable = [
+        each for each in used if _text(port / "gid_attrs" / "types" / str(each[0])) == ROCE_V2
+    ]
+    routable.sort(key=lambda each: not each[1].startswith(_IPV4))
+    return routable[0][0] if routable else None
+
+
+def _gids(port: Path) -> Iterator[tuple[int, str]]:
+    """Yield the GIDs of a port by index. A table of a thousand is filled from the front, with a few holes."""
+    holes = 0
+    for index in itertools.count():
+        gid = _text(port / "gids" / str(index))
+        if gid.strip("0:"):
+            yield index, gid
+        holes = 0 if gid.strip("0:") else holes + 1
+        if holes > _HOLES:
+            return
 
 
 def _place(device: Path) -> tuple[str, ...]:
