@@ -20,7 +20,9 @@ Opener = Callable[[int, bytes, float], Awaitable[Transport]]
 Check = Callable[[Opener], Coroutine[None, None, None]]
 SECRET = b"the secret of the conformance test"
 KIB, MIB = 1 << 10, 1 << 20
-SLOWNESS = float(os.environ.get("TRANSPORT_SLOWNESS", "1"))  # of emulated devices, in a virtual machine
+SLOWNESS = float(
+    os.environ.get("TRANSPORT_SLOWNESS", "1")
+)  # of emulated devices, in a virtual machine
 DEADLINE_SECONDS = 30.0 * SLOWNESS
 
 
