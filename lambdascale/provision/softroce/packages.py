@@ -15,6 +15,7 @@ from pathlib import Path
 from lambdascale.errors import ConfigError
 
 NEEDED = ("qemu-system-x86", "busybox-static", "iproute2", "ibverbs-providers", "librdmacm1")
+OTHERWISE = "use a machine with an RDMA device (or `rdma link add NAME type rxe`) and pyverbs"
 QUIET = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 
 
@@ -40,9 +41,9 @@ def surroundings() -> Surroundings:
 def obstacle(here: Surroundings) -> str:
     """Return why the virtual machine cannot run here and what to do, in one line; empty if it can."""
     if here.distribution != "debian":
-        return f"the system is {here.distribution}, not Debian; use a machine with an RDMA device"
+        return f"the system is {here.distribution}, not Debian; {OTHERWISE}"
     if here.processor != "x86_64":
-        return f"the processor is {here.processor}, not x86_64; use a machine with an RDMA device"
+        return f"the processor is {here.processor}, not x86_64; {OTHERWISE}"
     if here.lacking and not here.root:
         return f"missing packages; as root: apt-get install {' '.join(here.lacking)}"
     return ""
