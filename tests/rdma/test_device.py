@@ -18,7 +18,8 @@ except ImportError:  # pyverbs before 50
     from pyverbs import enums
 
 ACCESS = enums.IBV_ACCESS_LOCAL_WRITE | enums.IBV_ACCESS_REMOTE_WRITE
-SIZE = 1 << 20
+SIZE, SMALL = 1 << 20, 1 << 16
+MANY = 30  # writes of 16 frames: that 2 % of these lose none has a chance of 6e-5
 PATIENCE_S = 30.0
 
 
@@ -64,18 +65,18 @@ class Side:
             part.close()
 
 
-def write_across(one: Device, other: Device) -> None:
-    """Write a buffer from one device into that of the other, with immediate data."""
+def write_across(one: Device, other: Device, size: int = SIZE) -> None:
+    """Write `size` bytes from one device into that of the other, with immediate data."""
     sender, receiver = Side(one), Side(other)
     try:
         sender.connect(receiver)
         receiver.connect(sender)
-        pattern = bytes(range(256)) * (SIZE // 256)
-        sender.mr.write(pattern, SIZE)
+        pattern = bytes(range(256)) * (size // 256)
+        sender.mr.write(pattern, size)
         blank = SGE(receiver.mr.buf, 0, receiver.mr.lkey)
         expected = RecvWR(sg=[blank], num_sge=1)
         receiver.qp.post_recv(expected)
-        source = SGE(sender.mr.buf, SIZE, sender.mr.lkey)
+        source = SGE(sender.mr.buf, size, sender.mr.lkey)
         request = SendWR(
             opcode=enums.IBV_WR_RDMA_WRITE_WITH_IMM, num_sge=1, sg=[source], imm_data=7
         )
@@ -85,7 +86,7 @@ def write_across(one: Device, other: Device) -> None:
         assert sent.status == received.status == enums.IBV_WC_SUCCESS
         assert received.opcode == enums.IBV_WC_RECV_RDMA_WITH_IMM
         assert received.imm_data == 7
-        assert receiver.mr.read(SIZE, 0) == pattern
+        assert receiver.mr.read(size, 0) == pattern
         for work in (request, source, expected, blank):
             work.close()
     finally:
@@ -120,9 +121,12 @@ def test_a_write_with_immediate_data_crosses_the_wire(wire: Wire):
     assert wire.num_bytes - before > SIZE
 
 
-def test_a_write_survives_a_wire_that_loses_frames(wire: Wire):
-    wire.lossy(5)
-    write_across(*wire.ends)
+def test_writes_survive_a_wire_that_loses_frames(wire: Wire):
+    wire.lossy(
+        2
+    )  # not more: of large writes over 5 %, SoftRoCE itself gives up half without a status
+    for _ in range(MANY):
+        write_across(*wire.ends, SMALL)
     assert wire.num_lost > 0
 
 
