@@ -50,6 +50,8 @@ def in_a_machine(results: Path, machine: vm.Machine, cache: Path, more: Sequence
     here = packages.surroundings()
     if reason := packages.obstacle(here):
         raise ConfigError(reason)
+    if here.root and (here.lacking or not cache.exists()):
+        packages.apt("update")
     if here.lacking:
         print(f"installing {' '.join(here.lacking)} (apt-get, as root)", flush=True)
         packages.install(here.lacking)

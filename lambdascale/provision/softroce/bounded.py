@@ -20,7 +20,7 @@ def run(command: Sequence[str], timeout_s: float, environment: Mapping[str, str]
         try:
             return process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise DeadlineError(f"{command[0]} ran longer than {timeout_s:g} s") from None
+            raise DeadlineError(f"not done after {timeout_s:g} s, so it was ended") from None
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

@@ -51,7 +51,6 @@ def obstacle(here: Surroundings) -> str:
 
 def install(names: Sequence[str]) -> None:
     """Install packages, as root; raises ConfigError with what apt said if it cannot."""
-    apt("update")
     apt("install", "--yes", "--no-install-recommends", *names)
 
 

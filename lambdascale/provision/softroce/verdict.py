@@ -27,7 +27,7 @@ def read(report: Path, modules: Collection[str], status: int, may_skip: bool) ->
     try:
         root = ElementTree.parse(report).getroot()
     except (OSError, ElementTree.ParseError) as error:
-        return Verdict(0, (f"no report of the tests ({error})",))
+        return Verdict(0, (f"no report of the tests ({error}), status {status}",))
     cases = list(root.iter("testcase"))
     num_ran = sum(case.find("skipped") is None for case in cases)
     wrong = [_named(cases, tag, word) for tag, word in (("failure", "failed"), ("error", "broke"))]
