@@ -31,7 +31,8 @@ def command(results: str, more: Sequence[str]) -> list[str]:
     pytest = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "pytest_timeout")
     colour = f"--color={'yes' if sys.stdout.isatty() else 'no'}"
     report = (f"--junitxml={results}/{verdict.REPORT}", f"--results={results}")
-    return [*pytest, "-v", colour, f"--confcutdir={TESTS}", *report, *more, str(TESTS)]
+    found = (f"--confcutdir={TESTS}", "-o", f"pythonpath={TESTS.parent}", str(TESTS))
+    return [*pytest, "-v", colour, *report, *found, *more]
 
 
 def has_device() -> bool:
