@@ -5,6 +5,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -22,6 +23,7 @@ from lambdascale.provision.softroce import (
     pyverbs,
     vm,
 )
+from lambdascale.provision.softroce.__main__ import CANNOT_RUN
 from lambdascale.provision.softroce.packages import NEEDED, Surroundings
 
 HEADER = 64
@@ -156,3 +158,17 @@ def test_a_program_in_time_gives_its_status():
 def test_a_machine_of_no_size_is_refused(field: str):
     with pytest.raises(ConfigError, match=field):
         vm.Machine(**{field: 0})
+
+
+def test_it_is_run_at_the_root_of_a_checkout_or_says_so(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-m", "lambdascale.provision.softroce"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == CANNOT_RUN
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("test-rdma cannot run here: there is no tests/rdma")

@@ -67,6 +67,8 @@ def in_a_machine(results: Path, machine: vm.Machine, cache: Path, more: Sequence
 def judged(options: argparse.Namespace) -> int:
     """Run the tests, print what came out, and return the exit status for it."""
     results, own = options.results.resolve(), has_device()
+    if not TESTS.is_dir():
+        raise ConfigError(f"there is no {TESTS} in {Path.cwd()}; run it at the root of a checkout")
     shutil.rmtree(results, ignore_errors=True)
     results.mkdir(parents=True)
     if own:

@@ -15,6 +15,7 @@ from pathlib import Path
 from lambdascale.errors import ConfigError
 
 NEEDED = ("qemu-system-x86", "busybox-static", "iproute2", "ibverbs-providers", "librdmacm1")
+PATIENCE_S = 240.0
 OTHERWISE = "use a machine with an RDMA device (or `rdma link add NAME type rxe`) and pyverbs"
 QUIET = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 
@@ -90,9 +91,13 @@ def _installed(name: str) -> bool:
 
 def _call(argv: Sequence[str], folder: Path) -> str:
     """Run a tool and return what it printed; raises ConfigError with its last line if it fails."""
-    done = subprocess.run(
-        argv, cwd=folder, env=os.environ | QUIET, capture_output=True, text=True, check=False
-    )
+    environment = os.environ | QUIET
+    try:
+        done = subprocess.run(
+            argv, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S
+        )
+    except (FileNotFoundError, subprocess.TimeoutExpired) as error:
+        raise ConfigError(f"{error}; see whether apt works on this machine") from error
     if done.returncode:
         said = (done.stderr.strip() or "failed").splitlines()[-1]
         raise ConfigError(f"{' '.join(argv)}: {said}; try `apt-get update` as root")
