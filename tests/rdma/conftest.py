@@ -20,7 +20,9 @@ def devices() -> list[Device]:
     """The RDMA devices of which a port is active and has a GID for RoCE v2 over IPv4."""
     found = find_devices()
     if not found:
-        pytest.fail("no RDMA device with an active port; run `make test-rdma`")
+        pytest.fail(
+            "no RDMA device has an active port with RoCE v2 over IPv4; run `make test-rdma`"
+        )
     return found
 
 

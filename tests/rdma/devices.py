@@ -1,6 +1,7 @@
 """The RDMA devices of this machine as sysfs shows them, and what can be done to a wire between two."""
 
 import ipaddress
+import re
 import subprocess
 import time
 from dataclasses import dataclass
@@ -32,6 +33,18 @@ class Wire:
     """Two devices at the ends of a pair of veth."""
 
     ends: tuple[Device, Device]
+
+    @property
+    def num_bytes(self) -> int:
+        """How many bytes have crossed it so far, in both directions."""
+        counters = (INTERFACES / end.interface / "statistics/rx_bytes" for end in self.ends)
+        return sum(int(counter.read_text()) for counter in counters)
+
+    @property
+    def num_lost(self) -> int:
+        """How many frames it has lost since it became lossy."""
+        shown = (call("tc", "-s", "qdisc", "show", "dev", end.interface) for end in self.ends)
+        return sum(int(count) for text in shown for count in re.findall(r"dropped (\d+)", text))
 
     def lossy(self, percent: float) -> None:
         """Lose this share of the frames, in both directions."""
@@ -95,6 +108,8 @@ def read(path: Path) -> str:
         return ""
 
 
-def call(*argv: str) -> None:
+def call(*argv: str) -> str:
+    """Return what a tool printed; fail with what it complained about."""
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr.strip()}"
+    return done.stdout

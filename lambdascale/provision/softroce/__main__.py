@@ -8,15 +8,13 @@ import importlib.util
 import os
 import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
 from lambdascale.errors import ConfigError, DeadlineError
-from lambdascale.provision.softroce import guest, kernel, packages, pyverbs, verdict, vm
+from lambdascale.provision.softroce import bounded, guest, kernel, packages, pyverbs, verdict, vm
 
 FAILED, CANNOT_RUN, TOO_LONG = 1, 77, 124
 DEVICES = Path("/sys/class/infiniband")
@@ -32,8 +30,10 @@ def command(results: str, more: Sequence[str]) -> list[str]:
     The tests' own conftest is the only one, as that of the others imports torch: 15 s in the guest.
     """
     pytest = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "pytest_timeout")
+    colour = f"--color={'yes' if sys.stdout.isatty() else 'no'}"
     report = (f"--junitxml={results}/{verdict.REPORT}", f"--results={results}")
-    return [*pytest, "-v", f"--confcutdir={TESTS}", *report, *more, str(TESTS)]
+    found = (f"--confcutdir={TESTS}", "-o", f"pythonpath={TESTS.parent}", str(TESTS))
+    return [*pytest, "-v", colour, *report, *found, *more]
 
 
 def has_device() -> bool:
@@ -42,34 +42,43 @@ def has_device() -> bool:
     return present and importlib.util.find_spec("pyverbs") is not None
 
 
-def on_this_machine(results: Path, timeout_s: float, more: Sequence[str]) -> None:
-    """Run the tests on the devices of this machine."""
-    environment = os.environ | PLUGINS
-    try:
-        subprocess.run(command(str(results), more), env=environment, timeout=timeout_s, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise DeadlineError(f"the tests ran longer than {timeout_s:g} s") from error
+def on_this_machine(results: Path, timeout_s: float, more: Sequence[str]) -> int:
+    """Run the tests on the devices of this machine; return pytest's exit status."""
+    return bounded.run(command(str(results), more), timeout_s, os.environ | PLUGINS)
 
 
-def in_a_machine(results: Path, machine: vm.Machine, cache: Path, more: Sequence[str]) -> None:
-    """Run the tests in a virtual machine, made of packages that are installed if need be."""
+def in_a_machine(results: Path, machine: vm.Machine, cache: Path, more: Sequence[str]) -> int:
+    """Run the tests in a virtual machine, of packages installed if need be; return pytest's exit status."""
     here = packages.surroundings()
     if reason := packages.obstacle(here):
         raise ConfigError(reason)
+    if here.root and (here.lacking or not cache.exists()):
+        packages.apt("update")
     if here.lacking:
         print(f"installing {' '.join(here.lacking)} (apt-get, as root)", flush=True)
         packages.install(here.lacking)
+    cache.mkdir(parents=True, exist_ok=True)
     path = os.pathsep.join((str(Path.cwd()), str(pyverbs.prepare(cache))))
     passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment = passed_on | PLUGINS | SLOWNESS | {"PYTHONPATH": path}
     booted = kernel.prepare(cache)
-    vm.run(booted, machine, results, command(guest.OUT, more), environment)
+    return vm.run(booted, machine, results, command(guest.OUT, more), environment)
 
 
-def judged(results: Path, may_skip: bool) -> int:
-    """Print what came out, and return the exit status for it."""
+def judged(options: argparse.Namespace) -> int:
+    """Run the tests, print what came out, and return the exit status for it."""
+    results, own = options.results.resolve(), has_device()
+    if not TESTS.is_dir():
+        raise ConfigError(f"there is no {TESTS} in {Path.cwd()}; run it at the root of a checkout")
+    shutil.rmtree(results, ignore_errors=True)
+    results.mkdir(parents=True)
+    if own:
+        status = on_this_machine(results, options.timeout, options.pytest)
+    else:
+        machine = vm.Machine(timeout_s=options.timeout)
+        status = in_a_machine(results, machine, options.cache.resolve(), options.pytest)
     modules = [path.stem for path in TESTS.glob("test_*.py")]
-    found = verdict.read(results / verdict.REPORT, modules, may_skip)
+    found = verdict.read(results / verdict.REPORT, modules, status, may_skip=own)
     print(f"test-rdma: {found}", flush=True)
     return FAILED if found.wrong else 0
 
@@ -84,27 +93,16 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = parsed(arguments)
-    signal.signal(signal.SIGTERM, _terminate)
-    own = has_device()
-    options.cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="rdma-") as scratch:
-        results = Path(scratch)
-        try:
-            if own:
-                on_this_machine(results, options.timeout, options.pytest)
-            else:
-                machine = vm.Machine(timeout_s=options.timeout)
-                in_a_machine(results, machine, options.cache.resolve(), options.pytest)
-        except ConfigError as error:
-            print(f"test-rdma cannot run here: {error}", file=sys.stderr)
-            return CANNOT_RUN
-        except DeadlineError as error:
-            print(f"test-rdma: {error}", file=sys.stderr)
-            return TOO_LONG
-        shutil.rmtree(options.results, ignore_errors=True)
-        shutil.copytree(results, options.results)
-        return judged(results, may_skip=own)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _terminate)
+    try:
+        return judged(parsed(arguments))
+    except ConfigError as error:
+        print(f"test-rdma cannot run here: {error}", file=sys.stderr)
+        return CANNOT_RUN
+    except DeadlineError as error:
+        print(f"test-rdma: {error}", file=sys.stderr)
+        return TOO_LONG
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:

@@ -9,7 +9,7 @@ same host, which a kernel accepts only if it is told to before the links are mad
 import shlex
 from collections.abc import Mapping, Sequence
 
-NO_DEVICE = 97
+NO_DEVICE, DIED = 97, 98  # exit statuses that pytest has not
 OUT = "/out"
 STATUS = "status"
 DEVICES = "devices.sh"

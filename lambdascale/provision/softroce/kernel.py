@@ -33,10 +33,10 @@ class Kernel:
 
 def prepare(cache: Path) -> Kernel:
     """Return the kernel in `cache`, downloaded first if it is not there."""
-    package = packages.depends(METAPACKAGE)
     recipe = (initramfs.INIT, initramfs.BOOT_MODULES, initramfs.DEVICE_MODULES)
-    folder = cache / f"{package}-{hashlib.sha256(repr(recipe).encode()).hexdigest()[:8]}"
+    folder = cache / f"linux-{hashlib.sha256(repr(recipe).encode()).hexdigest()[:8]}"
     if not folder.exists():
+        package = packages.depends(METAPACKAGE)
         print(f"downloading {package} into {cache}", flush=True)
         with published(folder) as scratch:
             _unpack(package, scratch)

@@ -15,6 +15,8 @@ from pathlib import Path
 from lambdascale.errors import ConfigError
 
 NEEDED = ("qemu-system-x86", "busybox-static", "iproute2", "ibverbs-providers", "librdmacm1")
+PATIENCE_S = 240.0
+OTHERWISE = "use a machine with an RDMA device (or `rdma link add NAME type rxe`) and pyverbs"
 QUIET = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 
 
@@ -40,9 +42,9 @@ def surroundings() -> Surroundings:
 def obstacle(here: Surroundings) -> str:
     """Return why the virtual machine cannot run here and what to do, in one line; empty if it can."""
     if here.distribution != "debian":
-        return f"the system is {here.distribution}, not Debian; use a machine with an RDMA device"
+        return f"the system is {here.distribution}, not Debian; {OTHERWISE}"
     if here.processor != "x86_64":
-        return f"the processor is {here.processor}, not x86_64; use a machine with an RDMA device"
+        return f"the processor is {here.processor}, not x86_64; {OTHERWISE}"
     if here.lacking and not here.root:
         return f"missing packages; as root: apt-get install {' '.join(here.lacking)}"
     return ""
@@ -50,7 +52,6 @@ def obstacle(here: Surroundings) -> str:
 
 def install(names: Sequence[str]) -> None:
     """Install packages, as root; raises ConfigError with what apt said if it cannot."""
-    apt("update")
     apt("install", "--yes", "--no-install-recommends", *names)
 
 
@@ -90,9 +91,13 @@ def _installed(name: str) -> bool:
 
 def _call(argv: Sequence[str], folder: Path) -> str:
     """Run a tool and return what it printed; raises ConfigError with its last line if it fails."""
-    done = subprocess.run(
-        argv, cwd=folder, env=os.environ | QUIET, capture_output=True, text=True, check=False
-    )
+    environment = os.environ | QUIET
+    try:
+        done = subprocess.run(
+            argv, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S
+        )
+    except (FileNotFoundError, subprocess.TimeoutExpired) as error:
+        raise ConfigError(f"{error}; see whether apt works on this machine") from error
     if done.returncode:
         said = (done.stderr.strip() or "failed").splitlines()[-1]
         raise ConfigError(f"{' '.join(argv)}: {said}; try `apt-get update` as root")

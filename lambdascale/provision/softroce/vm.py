@@ -4,20 +4,18 @@ The guest sees the files of this machine and cannot change them; what it leaves 
 """
 
 import os
-import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lambdascale.errors import ConfigError, DeadlineError
-from lambdascale.provision.softroce import guest, initramfs
+from lambdascale.errors import ConfigError
+from lambdascale.provision.softroce import bounded, guest, initramfs
 from lambdascale.provision.softroce.kernel import Kernel
 
 KVM = Path("/dev/kvm")
 TIMEOUT_S = 300.0
 QUIET = "console=ttyS0 quiet panic=-1 mitigations=off"
-# Whatever becomes of this process, qemu does not outlive it.
+# It ends when this process ends, however that does.
 WITH_PARENT = ("setpriv", "--pdeathsig", "SIGKILL")
 
 
@@ -42,18 +40,18 @@ def run(
     command: Sequence[str],
     environment: Mapping[str, str],
 ) -> int:
-    """Run `command` in a new machine and return its exit status.
+    """Run `command` in a new machine and return its exit status; DIED if the machine ends without one.
 
-    Raises DeadlineError if it takes longer than it may, ConfigError if the machine ends without a status.
+    Raises DeadlineError if it takes longer than it may.
     """
     (folder / guest.DEVICES).write_text(guest.MAKE_DEVICES, encoding="utf-8")
     script = guest.script(command, str(Path.cwd()), environment)
     (folder / initramfs.SCRIPT).write_text(script, encoding="utf-8")
-    _boot(qemu(kernel, machine, folder, accelerated()), machine.timeout_s)
     status = folder / guest.STATUS
-    if not status.exists():
-        raise ConfigError("the virtual machine ended without a status; see what it printed")
-    return int(status.read_text(encoding="utf-8"))
+    status.unlink(missing_ok=True)
+    boot = [*WITH_PARENT, *qemu(kernel, machine, folder, accelerated())]
+    bounded.run(boot, machine.timeout_s, os.environ)
+    return int(status.read_text(encoding="utf-8")) if status.exists() else guest.DIED
 
 
 def accelerated() -> bool:
@@ -78,19 +76,5 @@ def qemu(kernel: Kernel, machine: Machine, folder: Path, kvm: bool) -> list[str]
 
 
 def _shared(tag: str, folder: Path, options: str) -> tuple[str, ...]:
-    shown = f"local,id={tag},path={folder},security_model=none,{options}"
+    shown = f"local,id={tag},path={str(folder).replace(',', ',,')},security_model=none,{options}"
     return ("-fsdev", shown, "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}")
-
-
-def _boot(command: Sequence[str], timeout_s: float) -> None:
-    """Run qemu to its end. It is in a session of its own: an interrupt is ours to handle."""
-    with subprocess.Popen(
-        [*WITH_PARENT, *command], stdin=subprocess.DEVNULL, start_new_session=True
-    ) as process:
-        try:
-            process.wait(timeout_s)
-        except subprocess.TimeoutExpired as error:
-            raise DeadlineError(f"the virtual machine ran longer than {timeout_s:g} s") from error
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
