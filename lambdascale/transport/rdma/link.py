@@ -1,6 +1,6 @@
 """The writing end of a link: posts writes on every rail, and waits until the receiver has counted them.
 
-A write is its parts, silent, and then on each rail a frame: a write with immediate into the peer's mailbox.
+A write is its parts, and then on each rail a frame: a write with immediate into the peer's mailbox.
 A queue pair keeps its order, so the notice of a frame means that the rail's parts are in place. The receiver
 answers how many frames it has shown, which frees their slots.
 """
@@ -15,7 +15,7 @@ from lambdascale.errors import ConfigError, PeerGoneError
 from lambdascale.transport.base import Lane, Region
 from lambdascale.transport.pacing import Port
 from lambdascale.transport.rdma.contact import Ask, Grant, Talk
-from lambdascale.transport.rdma.frames import COUNTER, Frame, Part, divide
+from lambdascale.transport.rdma.frames import COUNTER, Frame, divide
 from lambdascale.transport.rdma.memory import RdmaRegion
 from lambdascale.transport.rdma.pair import RECEIVE, SENDS, WINDOW, Pair
 from lambdascale.transport.rdma.rail import Rail
@@ -24,9 +24,10 @@ from lambdascale.transport.wire import check_range, check_write, unknown_region
 
 
 class Waiting(NamedTuple):
-    """A write whose frames are posted: its number, what it is, and who waits for it."""
+    """A write whose frames are posted: its number, its last request, what it is, and who waits for it."""
 
     number: int
+    request: int
     frame: Frame
     answer: asyncio.Future[bool]
 
@@ -52,10 +53,11 @@ class RdmaLink:
         self._pairs: Sequence[Pair] = ()
         self._grants: dict[int, Grant] = {}
         self._asked: dict[int, asyncio.Future[bool]] = {}
-        self._next = 1
+        self._number = 0  # of the last write
+        self._request = RECEIVE  # the number of the last request, on whatever rail
         self._order = asyncio.Lock()
         self._waiting: deque[Waiting] = deque()
-        self._posted: Sequence[deque[int]] = ()  # per rail: the numbers of requests under way
+        self._posted: Sequence[deque[int]] = ()  # per rail: the requests under way
         self._room = asyncio.Event()
         self._stopped = asyncio.Event()
         self._death: str | None = None
@@ -98,19 +100,14 @@ class RdmaLink:
     async def _post(
         self, key: int, offset: int, nbytes: int, grant: Grant, target_offset: int
     ) -> None:
-        """Post the parts of a write as soon as there is room. It gets its number when it is notified."""
+        """Post the parts of a write as there is room for them, and wait for room for its frames."""
         region = self._find(key)
         if region is None:
             raise ConfigError(f"region {key} is not registered here; register it before writing")
-        parts = [*divide(nbytes, [pair.rail.max_message for pair in self._pairs])]
-        while not self._has_room(parts):
-            self._room.clear()
-            await self._room.wait()
-        self._require_alive()
-        for part in parts:
-            self._posted[part.rail].append(self._next)
+        for part in divide(nbytes, [pair.rail.max_message for pair in self._pairs]):
+            await self._room_on(part.rail)
             self._pairs[part.rail].post_write(
-                self._next,
+                self._next_request(part.rail),
                 region.address + offset + part.offset,
                 part.nbytes,
                 region.registrations[part.rail].lkey,
@@ -118,22 +115,31 @@ class RdmaLink:
                 grant.rkeys[part.rail],
             )
 
-    def _has_room(self, parts: Sequence[Part]) -> bool:
-        """Is there a slot in the mailbox, and room for the requests on every rail?"""
-        if self._death is not None:
-            return True  # no need to wait
-        requests = max(len(posted) for posted in self._posted)
-        return len(self._waiting) < WINDOW and requests + len(parts) < SENDS
+        for rail in range(len(self._pairs)):
+            await self._room_on(rail)
+
+    async def _room_on(self, rail: int) -> None:
+        """Wait for a slot in the mailbox, and until a rail can take one more request."""
+        while len(self._waiting) >= WINDOW or len(self._posted[rail]) >= SENDS:
+            self._require_alive()
+            self._room.clear()
+            await self._room.wait()
+        self._require_alive()
+
+    def _next_request(self, rail: int) -> int:
+        self._request += 1
+        self._posted[rail].append(self._request)
+        return self._request
 
     def _notify(self, frame: Frame, tag: int) -> asyncio.Future[bool]:
         """Post the frames of a write; the future tells whether the peer has shown it."""
         self._require_alive()
-        number, self._next = self._next, self._next + 1
+        self._number += 1
+        for rail, pair in enumerate(self._pairs):
+            request, slot = self._next_request(rail), self._number % WINDOW
+            pair.post_frame(request, slot, frame.pack(), tag)
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Waiting(number, frame, answer))
-        for pair, posted in zip(self._pairs, self._posted, strict=True):
-            posted.append(number)
-            pair.post_frame(number, number % WINDOW, frame.pack(), tag)
+        self._waiting.append(Waiting(self._number, self._request, frame, answer))
         return answer
 
     async def _answered(self, answer: asyncio.Future[bool]) -> None:
@@ -189,12 +195,13 @@ class RdmaLink:
                 answer.set_result(True)
         self._room.set()
 
-    def _operation(self, number: int) -> str:
+    def _operation(self, request: int) -> str:
+        """Name what a request that failed belongs to: the oldest write that had posted it."""
         for waiting in self._waiting:
-            if waiting.number == number:
+            if request <= waiting.request:
                 region, offset, nbytes = waiting.frame
                 return f"write of {nbytes} bytes at {offset} of its region {region}"
-        return "link"
+        return "write under way"
 
     def stop(self, why: str) -> None:
         """Fail every write, now and later; the first reason stays."""

@@ -9,7 +9,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 from lambdascale.errors import ConfigError
@@ -58,16 +58,16 @@ class Pair:
         rail = self.rail
         with ExitStack() as stack:
             self._mailbox = stack.enter_context(
-                _closing(verbs.mr.MR(rail.pd, WINDOW * SLOT_BYTES, self._access))
+                closing(verbs.mr.MR(rail.pd, WINDOW * SLOT_BYTES, self._access))
             )
             before = verbs.event_descriptors()
-            self._channel = stack.enter_context(_closing(verbs.cq.CompChannel(rail.context)))
+            self._channel = stack.enter_context(closing(verbs.cq.CompChannel(rail.context)))
             (self._descriptor,) = verbs.event_descriptors() - before
             self._cq = stack.enter_context(
-                _closing(verbs.cq.CQ(rail.context, SENDS + WINDOW, None, self._channel, 0))
+                closing(verbs.cq.CQ(rail.context, SENDS + WINDOW, None, self._channel, 0))
             )
-            self._qp = stack.enter_context(_closing(self._make_qp()))
-            self._receive = stack.enter_context(_closing(self._make_receive()))
+            self._qp = stack.enter_context(closing(self._make_qp()))
+            self._receive = stack.enter_context(closing(self._make_receive()))
             self._resources = stack.pop_all()
 
     def _make_qp(self) -> Any:
@@ -79,7 +79,7 @@ class Pair:
 
     def _make_receive(self) -> Any:
         """Nothing is ever received into it, but some versions want a buffer."""
-        with _closing(verbs.wr.SGE(self._mailbox.buf, 0, self._mailbox.lkey)) as nothing:
+        with closing(verbs.wr.SGE(self._mailbox.buf, 0, self._mailbox.lkey)) as nothing:
             return verbs.wr.RecvWR(wr_id=RECEIVE, num_sge=1, sg=[nothing])
 
     @property
@@ -130,8 +130,8 @@ class Pair:
     def post_write(
         self, number: int, source: int, nbytes: int, lkey: int, target: int, rkey: int
     ) -> None:
-        """Write bytes to the peer, silently; only a failure completes, as `number`."""
-        with self._request(number, e.IBV_WR_RDMA_WRITE, source, nbytes, lkey, 0, 0) as request:
+        """Write bytes to the peer, which does not notice; completes here as `number`."""
+        with self._request(number, e.IBV_WR_RDMA_WRITE, source, nbytes, lkey, 0) as request:
             request.set_wr_rdma(rkey, target)
             self._qp.post_send(request)
 
@@ -141,24 +141,22 @@ class Pair:
         self._mailbox.write(frame, len(frame), at)
         source = self._mailbox.buf + at
         write = e.IBV_WR_RDMA_WRITE_WITH_IMM
-        signal = e.IBV_SEND_SIGNALED
         lkey = self._mailbox.lkey
-        with self._request(number, write, source, len(frame), lkey, signal, immediate) as request:
+        with self._request(number, write, source, len(frame), lkey, immediate) as request:
             request.set_wr_rdma(self._peer_rkey, self._peer_mailbox + at)
             self._qp.post_send(request)
 
     def post_answer(self, number: int, immediate: int) -> None:
         """Notify the peer, without bytes; completes here as `number`."""
-        send, signal = e.IBV_WR_SEND_WITH_IMM, e.IBV_SEND_SIGNALED
-        lkey = self._mailbox.lkey
-        with self._request(number, send, self._mailbox.buf, 0, lkey, signal, immediate) as request:
+        send, lkey = e.IBV_WR_SEND_WITH_IMM, self._mailbox.lkey
+        with self._request(number, send, self._mailbox.buf, 0, lkey, immediate) as request:
             self._qp.post_send(request)
 
     def bind(self, number: int, window: Any, region: Any, address: int, nbytes: int) -> int:
         """Open a memory window to the peer of this pair alone; return its rkey. Completes as `number`."""
         info = verbs.mr.MWBindInfo(region, address, nbytes, e.IBV_ACCESS_REMOTE_WRITE)
         request = verbs.wr.SendWR(number, e.IBV_WR_BIND_MW)
-        with _closing(request):
+        with closing(request):
             request.set_bind_wr(window, info)
             self._qp.post_send(request)
             return int(request.rkey)
@@ -171,16 +169,15 @@ class Pair:
         source: int,
         nbytes: int,
         lkey: int,
-        flags: int,
         immediate: int,
     ) -> Iterator[Any]:
         """A send request, freed afterwards: verbs has copied it by then."""
-        with _closing(verbs.wr.SGE(source, nbytes, lkey)) as part:
+        with closing(verbs.wr.SGE(source, nbytes, lkey)) as part:
             request = verbs.wr.SendWR(
-                wr_id=number, opcode=opcode, num_sge=1, sg=[part], send_flags=flags,
+                wr_id=number, opcode=opcode, num_sge=1, sg=[part],
                 imm_data=socket.htonl(immediate),
             )  # fmt: skip
-        with _closing(request):
+        with closing(request):
             yield request
 
     def read_slot(self, slot: int, nbytes: int) -> bytes:
@@ -217,12 +214,3 @@ class Pair:
         """Destroy the queue pair and all that belongs to it; the peer's access ends. Idempotent."""
         self._closed = True
         self._resources.close()
-
-
-@contextmanager
-def _closing(thing: Any) -> Iterator[Any]:
-    """Like `contextlib.closing`; most things of verbs must be closed exactly once."""
-    try:
-        yield thing
-    finally:
-        thing.close()

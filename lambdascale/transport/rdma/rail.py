@@ -9,7 +9,10 @@ from lambdascale.transport.rdma import verbs
 from lambdascale.transport.rdma.ports import RdmaPort
 from lambdascale.transport.rdma.verbs import e
 
-_WINDOW_TYPES = ("IBV_DEVICE_MEM_WINDOW_TYPE_2A", "IBV_DEVICE_MEM_WINDOW_TYPE_2B")
+_SOFTWARE_MESSAGE = (
+    1 << 18
+)  # its retries count per message, so one of 64 MiB does not survive 2 % loss
+_WINDOWS = ("IBV_DEVICE_MEM_WINDOW_TYPE_2A", "IBV_DEVICE_MEM_WINDOW_TYPE_2B")
 
 
 class Rail:
@@ -30,8 +33,9 @@ class Rail:
         except verbs.Failure as error:
             raise ConfigError(f"cannot open RDMA port {port.name}: {error}") from error
         self.mtu = int(attributes.active_mtu)
-        self.max_message = int(attributes.max_msg_sz)
-        self.has_windows = any(capabilities & getattr(e, name) for name in _WINDOW_TYPES)
+        longest = int(attributes.max_msg_sz)
+        self.max_message = min(longest, _SOFTWARE_MESSAGE) if port.is_software else longest
+        self.has_windows = any(capabilities & getattr(e, name) for name in _WINDOWS)
         for descriptor in self._descriptors:
             self._loop.add_reader(descriptor, self._on_event)
 
