@@ -122,7 +122,7 @@ def test_a_wire_that_is_cut_in_the_middle_of_writes_is_noticed_by_both_ends(wire
             began = time.monotonic()
             while isinstance(lost := await b.receive(), Notice):
                 continue
-            with pytest.raises(PeerGoneError, match="node 1 is gone: write .*: no answer"):
+            with pytest.raises(PeerGoneError, match=r"node 1 is gone: write .*: no answer"):
                 await writer
             assert lost == PeerLost(0, Lane.BULK)
             return time.monotonic() - began
