@@ -22,7 +22,7 @@ from lambdascale.transport.memory import MemoryRegion
 from lambdascale.transport.pacing import Port
 from lambdascale.transport.wire import check_unsigned
 
-HANDSHAKE_SECONDS = 5.0
+HANDSHAKE_SECONDS = 20.0  # all nodes connect to all at once, and queue pairs take their time
 _BACKLOG = 1024
 _POOL_THREADS = 2
 _log = logging.getLogger(__name__)
