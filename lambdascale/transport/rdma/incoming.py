@@ -91,6 +91,7 @@ class RdmaIncoming:
     def on_completion(self, rail: int, completion: Any) -> None:
         """Take a completion of one of the queue pairs."""
         if why := failure(completion):
+            _log.warning("the link from node %d broke: %s", self._guest.peer, why)
             self.stop(why)
         elif completion.wr_id == RECEIVE:
             self._pairs[rail].post_receive()

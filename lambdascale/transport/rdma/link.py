@@ -22,6 +22,8 @@ from lambdascale.transport.rdma.rail import Rail
 from lambdascale.transport.rdma.status import failure, immediate
 from lambdascale.transport.wire import check_range, check_write, unknown_region
 
+WATCHES = 6  # in the time after which silence means loss
+
 
 class Waiting(NamedTuple):
     """A write whose frames are posted: its number, its last request, what it is, and who waits for it."""
@@ -61,13 +63,14 @@ class RdmaLink:
         self._room = asyncio.Event()
         self._stopped = asyncio.Event()
         self._death: str | None = None
-        self._listening: asyncio.Task[None] | None = None
+        self._tasks: Sequence[asyncio.Task[None]] = ()
+        self._moved_s = 0.0  # when a request completed last, or was posted on an idle link
 
     def begin(self, pairs: Sequence[Pair]) -> None:
         """Use these queue pairs, which are connected."""
         self._pairs = pairs
         self._posted = [deque() for _ in pairs]
-        self._listening = asyncio.create_task(self._listen())
+        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._watch())]
 
     async def write(
         self, source: Region, offset: int, nbytes: int, target: int, target_offset: int, tag: int
@@ -127,6 +130,8 @@ class RdmaLink:
         self._require_alive()
 
     def _next_request(self, rail: int) -> int:
+        if not any(self._posted):
+            self._moved_s = time.monotonic()
         self._request += 1
         self._posted[rail].append(self._request)
         return self._request
@@ -170,12 +175,22 @@ class RdmaLink:
         except OSError as error:
             self.stop(error.strerror or str(error))
 
+    async def _watch(self) -> None:
+        """Stop the link if requests are under way and none completes: devices may try for ever."""
+        silence_s = max(pair.rail.silence_s for pair in self._pairs)
+        while not self._stopped.is_set():
+            await self._sleep_until(time.monotonic() + silence_s / WATCHES)
+            if any(self._posted) and time.monotonic() - self._moved_s > silence_s:
+                oldest = min(posted[0] for posted in self._posted if posted)
+                self.stop(f"{self._operation(oldest)}: no answer for {silence_s:g} s")
+
     def uses(self, rail: Rail) -> bool:
         """Has this end a queue pair on a rail?"""
         return any(pair.rail is rail for pair in self._pairs)
 
     def on_completion(self, rail: int, completion: Any) -> None:
         """Take a completion of one of the queue pairs."""
+        self._moved_s = time.monotonic()
         if why := failure(completion):
             self.stop(f"{self._operation(completion.wr_id)}: {why}")
         elif completion.wr_id == RECEIVE:
@@ -221,6 +236,5 @@ class RdmaLink:
 
     async def close(self) -> None:
         self.stop("this link is closed")
-        if self._listening is not None:
-            await self._listening
+        await asyncio.gather(*self._tasks)
         await self._talk.close()

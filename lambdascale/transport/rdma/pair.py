@@ -25,7 +25,10 @@ RECEIVE = 0  # the number of every receive request; those of sends are positive
 _PSN_BITS = 24
 _BATCH = 64
 _HOPS = 64
-_RETRIES = 6  # 7 would mean for ever, in software devices
+_RETRIES = 6
+_SOFTWARE_RETRIES = (
+    7  # for ever: a software device counts every frame out of order, and runs out of them
+)
 _RNR_FOREVER = 7  # the window keeps it from being needed
 _RNR_TIMER = 12  # 0.64 ms
 _TIMEOUT = 14  # 4.096 µs × 2^14 = 67 ms for each try: a silent peer is given up in 0.5 to 2 s
@@ -107,7 +110,7 @@ class Pair:
         attr.ah_attr = self._route(theirs)
         attr.sq_psn = self._psn
         attr.timeout = _SOFTWARE_TIMEOUT if self.rail.port.is_software else _TIMEOUT
-        attr.retry_cnt = _RETRIES
+        attr.retry_cnt = _SOFTWARE_RETRIES if self.rail.port.is_software else _RETRIES
         attr.rnr_retry = _RNR_FOREVER
         self._qp.to_rts(attr)
         self._cq.req_notify()

@@ -1,17 +1,22 @@
-"""A port in use: its device opened, one protection domain, and memory registered with it."""
+"""A port in use: its device opened, one protection domain, and memory registered with it.
+
+A write is posted in messages of at most `max_message` bytes. If requests are under way and none has completed
+for `silence_s`, their peer is lost; a software device is allowed to be slow.
+"""
 
 import asyncio
 from collections.abc import Callable
 from typing import Any
 
 from lambdascale.errors import ConfigError
+from lambdascale.transport.over_tcp import SILENCE_SECONDS
 from lambdascale.transport.rdma import verbs
 from lambdascale.transport.rdma.ports import RdmaPort
 from lambdascale.transport.rdma.verbs import e
 
-_SOFTWARE_MESSAGE = (
-    1 << 18
-)  # its retries count per message, so one of 64 MiB does not survive 2 % loss
+_MESSAGE = 1 << 26  # short enough to complete many times a second
+_SOFTWARE_MESSAGE = 1 << 16
+_SOFTWARE_SILENCE_S = 12.0
 _WINDOWS = ("IBV_DEVICE_MEM_WINDOW_TYPE_2A", "IBV_DEVICE_MEM_WINDOW_TYPE_2B")
 
 
@@ -33,8 +38,9 @@ class Rail:
         except verbs.Failure as error:
             raise ConfigError(f"cannot open RDMA port {port.name}: {error}") from error
         self.mtu = int(attributes.active_mtu)
-        longest = int(attributes.max_msg_sz)
-        self.max_message = min(longest, _SOFTWARE_MESSAGE) if port.is_software else longest
+        message = _SOFTWARE_MESSAGE if port.is_software else _MESSAGE
+        self.max_message = min(int(attributes.max_msg_sz), message)
+        self.silence_s = _SOFTWARE_SILENCE_S if port.is_software else SILENCE_SECONDS
         self.has_windows = any(capabilities & getattr(e, name) for name in _WINDOWS)
         for descriptor in self._descriptors:
             self._loop.add_reader(descriptor, self._on_event)
