@@ -27,7 +27,7 @@ PIP_INSTALL = $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check -c .
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup check format test test-cluster kick-the-tires reproduce figures reference readme soak bench bench-peers lab clean
+.PHONY: help setup check format test test-rdma test-cluster kick-the-tires reproduce figures reference readme soak bench bench-peers lab clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ format: $(INSTALLED) ## Format the code and apply the lint fixes that are safe
 test: setup ## Run every test, notebooks included (about fifteen minutes)
 	$(PYTEST) -n auto --dist loadfile -m "not alone"
 	$(PYTEST) -m alone
+
+test-rdma: $(INSTALLED) ## Run the tests of real verbs, in a virtual machine where there is no RDMA device (four minutes; Debian)
+	$(VENV_PYTHON) -m lambdascale.provision.softroce
 
 test-cluster: setup $(RAY) ## Test on a real Ray cluster of four shaped hosts on this machine (four minutes, root)
 	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m lambdascale.provision.emulated -- \
@@ -82,7 +85,7 @@ lab: setup ## Open notebooks/00_start_here in JupyterLab
 	.venv/bin/jupyter lab notebooks/00_start_here.ipynb
 
 clean: ## Remove the environment and the caches; results/ stays
-	rm -rf .venv .peers .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .peers .rdma .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find lambdascale tests notebooks -name __pycache__ -prune -exec rm -rf {} +
 
 $(CREATED):

@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import TINY, TinyModel, byte_tokenizer, random_model
-from transformers import AutoConfig
+from tiny import TinyModel, save_tiny
 
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.packed import PackedModel
+
+collect_ignore = [
+    "rdma"
+]  # they need an RDMA device, or a virtual machine that has one: `make test-rdma`
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,11 +39,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
         key = (arch, tied, sharded, *sorted(config.items()))
         if key not in made:
             made[key] = tmp_path_factory.mktemp(f"tiny-{arch}")
-            settings = TINY | {"tie_word_embeddings": tied} | config
-            model = random_model(AutoConfig.for_model(arch, **settings))
-            shard = "200KB" if sharded else "50GB"
-            model.save_pretrained(made[key], max_shard_size=shard)
-            byte_tokenizer().save_pretrained(made[key])
+            save_tiny(made[key], arch, tied, sharded, **config)
         return made[key]
 
     return make

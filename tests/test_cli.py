@@ -185,7 +185,7 @@ def test_a_run_that_cannot_work_is_refused(capsys, prompts, command, run, compla
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ("--transport pigeon", "transport 'pigeon' is unknown; use one of shm, tcp"),
+        ("--transport pigeon", "transport is 'pigeon'; choose one of shm, tcp"),
         ("--dtype float16", "dtype float16 is only simulated"),
         ("--model llama-2-13b", "only a shape"),
     ],

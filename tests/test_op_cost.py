@@ -8,7 +8,7 @@ import pytest
 from lambdascale.experiments import op_cost
 from lambdascale.experiments.op_cost import WINDOWS, as_json, fit, measure, predicted, table
 from lambdascale.multicast.costs import LinkCost
-from lambdascale.transport.registry import TRANSPORTS
+from lambdascale.transport.registry import ON_ANY_HOST
 from lambdascale.units import MIB
 
 pytestmark = pytest.mark.alone
@@ -25,7 +25,7 @@ def test_the_fit_finds_the_cost_that_made_the_times(cost: LinkCost) -> None:
     assert found.rate == pytest.approx(cost.rate, rel=0.02)
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("transport", ON_ANY_HOST)
 def test_each_transport_has_a_cost(transport: str) -> None:
     """Limits far from any real machine: a write costs microseconds, a link moves gigabytes a second."""
     sizes = (0, 65536, 4 * MIB)

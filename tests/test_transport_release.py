@@ -13,7 +13,7 @@ from transport_conformance import SECRET, filled, link
 
 from lambdascale.errors import ConfigError, PeerGoneError
 from lambdascale.transport.base import Lane, PeerLost, Transport
-from lambdascale.transport.registry import TRANSPORTS, open_transport
+from lambdascale.transport.registry import ON_ANY_HOST, open_transport
 from lambdascale.transport.tcp import TcpTransport
 
 pytestmark = pytest.mark.alone
@@ -46,7 +46,7 @@ async def use_everything(
 
 
 @pytest.mark.parametrize("rate", [1e6, 1e12])
-@pytest.mark.parametrize("name", TRANSPORTS)
+@pytest.mark.parametrize("name", ON_ANY_HOST)
 def test_close_releases_descriptors_threads_and_memory(name: str, rate: float) -> None:
     async def body() -> None:
         before = descriptors(), threading.active_count(), mappings()
@@ -63,7 +63,7 @@ def test_close_releases_descriptors_threads_and_memory(name: str, rate: float) -
     asyncio.run(body())
 
 
-@pytest.mark.parametrize("name", TRANSPORTS)
+@pytest.mark.parametrize("name", ON_ANY_HOST)
 def test_an_alias_of_a_region_outlives_its_transport(name: str) -> None:
     async def body() -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
         before = descriptors()
@@ -82,7 +82,7 @@ def test_an_alias_of_a_region_outlives_its_transport(name: str) -> None:
     assert mappings() == 0
 
 
-@pytest.mark.parametrize("name", TRANSPORTS)
+@pytest.mark.parametrize("name", ON_ANY_HOST)
 def test_links_that_come_and_go_leave_nothing(name: str) -> None:
     async def body() -> None:
         nodes = [await open_transport(name, i, SECRET) for i in range(2)]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 TinyModel = Callable[..., Path]
 
@@ -47,3 +47,11 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>")
+
+
+def save_tiny(folder: Path, arch: str, tied: bool, sharded: bool, **config: Any) -> None:
+    """Make a Hugging Face folder with weights and a tokenizer."""
+    settings = TINY | {"tie_word_embeddings": tied} | config
+    model = random_model(AutoConfig.for_model(arch, **settings))
+    model.save_pretrained(folder, max_shard_size="200KB" if sharded else "50GB")
+    byte_tokenizer().save_pretrained(folder)

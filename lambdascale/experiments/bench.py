@@ -26,7 +26,7 @@ from lambdascale.model.catalogue import load_packed
 from lambdascale.model.nominal import nominal_shape
 from lambdascale.multicast.choose import choose
 from lambdascale.multicast.costs import LinkCost
-from lambdascale.transport.registry import TRANSPORTS
+from lambdascale.transport.registry import ON_ANY_HOST
 
 MODEL = "smollm2-135m"
 DTYPES = ("bfloat16", "float32")
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     disable_progress_bar()
     print("multicast of 512 MiB: about a minute", file=sys.stderr)
     found = multicast_metrics(bench_multicast.measure())
-    found += [operation_metric(op_cost.measure(transport)) for transport in TRANSPORTS]
+    found += [operation_metric(op_cost.measure(transport)) for transport in ON_ANY_HOST]
     found.append(plan_metric())
     print("loads and copies: a few seconds", file=sys.stderr)
     found += storage_metrics(bench_storage.measure(load_packed(MODEL, "float32").image))

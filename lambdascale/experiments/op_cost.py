@@ -27,7 +27,7 @@ import numpy as np
 from lambdascale.experiments.machine import machine
 from lambdascale.multicast.costs import LinkCost
 from lambdascale.transport.base import Lane, Link, PeerLost, Region
-from lambdascale.transport.registry import TRANSPORTS, open_transport
+from lambdascale.transport.registry import ON_ANY_HOST, TRANSPORTS, open_transport
 from lambdascale.units import MIB
 
 SIZES = (0, 4096, 65536, MIB // 4, MIB, 4 * MIB, 16 * MIB)
@@ -195,10 +195,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the costs as JSON")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default {ROUNDS}")
     parser.add_argument(
-        "--transport", choices=tuple(TRANSPORTS), action="append", help="default: all"
+        "--transport",
+        choices=tuple(TRANSPORTS),
+        action="append",
+        help="default: those that need no device",
     )
     arguments = parser.parse_args()
-    names = arguments.transport or tuple(TRANSPORTS)
+    names = arguments.transport or ON_ANY_HOST
     costs = [measure(name, rounds=arguments.rounds) for name in names]
     print(as_json(costs) if arguments.json else table(costs))
 

@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import os
 from concurrent.futures import Executor, Future, wait
+from typing import Self
 
 import xxhash
 
@@ -44,9 +45,7 @@ class MemoryRegion:
         self._pool = pool
 
     @classmethod
-    def allocate(
-        cls, key: int, nbytes: int, pool: Executor, touched: bool = True
-    ) -> "MemoryRegion":
+    def allocate(cls, key: int, nbytes: int, pool: Executor, touched: bool = True) -> Self:
         """Allocate `nbytes` of zeros; blocks for about 0.2 s per GiB if touched. Raises ConfigError."""
         if nbytes < 1:
             raise ConfigError(f"region {key} has {nbytes} bytes; register at least one")

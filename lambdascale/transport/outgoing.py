@@ -18,7 +18,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from lambdascale.errors import ConfigError, PeerGoneError
+from lambdascale.errors import PeerGoneError
 from lambdascale.transport.base import Lane, Region
 from lambdascale.transport.pacing import Port
 from lambdascale.transport.threads import LoopCaller, shut_down
@@ -29,7 +29,8 @@ from lambdascale.transport.wire import (
     Reply,
     Status,
     check_range,
-    check_unsigned,
+    check_write,
+    unknown_region,
 )
 
 _RECEIVE_BYTES = 4096
@@ -97,10 +98,7 @@ class StreamLink(ABC):
         self, source: Region, offset: int, nbytes: int, target: int, target_offset: int, tag: int
     ) -> None:
         self._require_alive()
-        check_unsigned("tag", tag, 32)
-        check_unsigned("target region", target, 64)
-        check_range(f"region {source.key}", offset, nbytes, source.nbytes)
-        check_range(f"region {target} of node {self.peer}", target_offset, nbytes, 1 << 64)
+        check_write(self.peer, source, offset, nbytes, target, target_offset, tag)
         payload = source.view[offset : offset + nbytes]
         async with self._order:
             await self._prepare(target, target_offset, nbytes)
@@ -131,16 +129,10 @@ class StreamLink(ABC):
 
     def _require_done(self, reply: Reply, frame: Frame) -> None:
         if reply.status is Status.UNKNOWN:
-            raise self.unknown_region(frame.region)
+            raise unknown_region(self.peer, frame.region)
         if reply.status is Status.OUTSIDE:
             what = f"region {frame.region} of node {self.peer}"
             check_range(what, frame.offset, frame.nbytes, reply.nbytes)
-
-    def unknown_region(self, key: int) -> ConfigError:
-        """Return the error for a region that the peer does not have."""
-        return ConfigError(
-            f"node {self.peer} has no region {key}; register it there before writing to it"
-        )
 
     def _run(self) -> None:
         why = "its writer thread ended"

@@ -15,8 +15,8 @@ from lambdascale.transport.incoming import Incoming
 from lambdascale.transport.memory import MemoryRegion, Window
 from lambdascale.transport.outgoing import Job, LinkCallback, StreamLink
 from lambdascale.transport.pacing import Port
-from lambdascale.transport.stream import StreamTransport
-from lambdascale.transport.wire import Frame, Kind, Reply, Status, check_range
+from lambdascale.transport.threaded import ThreadedTransport
+from lambdascale.transport.wire import Frame, Kind, Reply, Status, check_range, unknown_region
 
 
 class ShmLink(StreamLink):
@@ -38,7 +38,7 @@ class ShmLink(StreamLink):
         frame = Frame(Kind.MAP, 0, next(self._seq), target, 0, 0)
         reply, descriptor = await self._answer_to(self._post(frame))
         if reply.status is not Status.REGION:
-            raise self.unknown_region(target)
+            raise unknown_region(self.peer, target)
         return Window(descriptor, reply.nbytes)
 
     def _move(self, job: Job) -> None:
@@ -66,7 +66,7 @@ class ShmIncoming(Incoming):
         socket.send_fds(self._sock, [reply.pack()], [region.descriptor])
 
 
-class ShmTransport(StreamTransport):
+class ShmTransport(ThreadedTransport):
     """The `shm` body; its address is a name in the abstract namespace, after an at sign."""
 
     link_type = ShmLink

@@ -1,7 +1,7 @@
 """What the real transports share: listening, the handshake, regions, the inbox, and closing.
 
-A body says how to listen and dial and which link types carry its payloads. Everything runs on the
-event loop that opened it, except one thread per link end and a small pool for checksums.
+A body says how to listen and dial, and makes the ends of links. Everything here runs on the event loop
+that opened it, except a small pool for checksums and pages.
 """
 
 import asyncio
@@ -12,29 +12,30 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
-from typing import ClassVar, Self
+from typing import Protocol, Self
 
 from lambdascale.errors import ConfigError, LambdaScaleError, PeerGoneError
 from lambdascale.transport.auth import check_secret
-from lambdascale.transport.base import Lane, Notice, PeerLost
+from lambdascale.transport.base import Lane, Link, Notice, PeerLost
 from lambdascale.transport.handshake import Guest, admit, introduce
-from lambdascale.transport.incoming import Incoming
 from lambdascale.transport.memory import MemoryRegion
-from lambdascale.transport.outgoing import StreamLink
 from lambdascale.transport.pacing import Port
 from lambdascale.transport.wire import check_unsigned
 
-HANDSHAKE_SECONDS = 5.0
+HANDSHAKE_SECONDS = 20.0  # all nodes connect to all at once, and queue pairs take their time
 _BACKLOG = 1024
 _POOL_THREADS = 2
 _log = logging.getLogger(__name__)
 
 
-class StreamTransport(ABC):
-    """A `Transport` over stream sockets. `rate` (bytes/s) is imposed in both directions."""
+class End(Protocol):
+    """One end of a link, ours or a peer's, as its transport sees it."""
 
-    link_type: ClassVar[type[StreamLink]]
-    incoming_type: ClassVar[type[Incoming]]
+    async def close(self) -> None: ...
+
+
+class StreamTransport(ABC):
+    """A `Transport` whose links begin on stream sockets. `rate` (bytes/s) is imposed in both directions."""
 
     def __init__(self, node: int, secret: bytes, rate: float = math.inf) -> None:
         check_unsigned("node", node, 64)
@@ -45,8 +46,7 @@ class StreamTransport(ABC):
         self._ingress_lock = threading.Lock()
         self._regions: dict[int, MemoryRegion] = {}
         self._reserved: set[int] = set()
-        self._links: dict[StreamLink, None] = {}
-        self._incoming: dict[Incoming, None] = {}
+        self._ends: dict[End, None] = {}
         self._greetings: dict[asyncio.Task[None], None] = {}
         self._inbox: asyncio.Queue[Notice | PeerLost | None] = asyncio.Queue()
         self._pool = ThreadPoolExecutor(_POOL_THREADS, thread_name_prefix=f"node-{node}")
@@ -61,6 +61,17 @@ class StreamTransport(ABC):
     @abstractmethod
     async def _dial(self, address: str) -> socket.socket:
         """Return a connected, non-blocking socket. Raises ConfigError, OSError."""
+
+    @abstractmethod
+    async def _lead(self, sock: socket.socket, peer: int, lane: Lane) -> Link:
+        """Make the writing end of a link, over a socket on which both have proved the secret.
+
+        Raises OSError, ConfigError.
+        """
+
+    @abstractmethod
+    async def _follow(self, sock: socket.socket, guest: Guest) -> End:
+        """Make the receiving end of a link. Raises OSError, ConfigError."""
 
     async def open(self) -> Self:
         """Start to listen on the running event loop; return self."""
@@ -77,9 +88,7 @@ class StreamTransport(ABC):
         self._reserved.add(key)
         loop = asyncio.get_running_loop()
         try:
-            region = await loop.run_in_executor(
-                self._pool, MemoryRegion.allocate, key, nbytes, self._pool, touched
-            )
+            region = await loop.run_in_executor(self._pool, self._allocate, key, nbytes, touched)
         except LambdaScaleError:
             self._reserved.discard(key)
             raise
@@ -89,29 +98,31 @@ class StreamTransport(ABC):
         self._regions[key] = region
         return region
 
-    async def connect(self, peer: int, address: str, lane: Lane) -> StreamLink:
+    def _allocate(self, key: int, nbytes: int, touched: bool) -> MemoryRegion:
+        """Make the memory of a region, on a thread of the pool. Raises ConfigError."""
+        return MemoryRegion.allocate(key, nbytes, self._pool, touched)
+
+    async def connect(self, peer: int, address: str, lane: Lane) -> Link:
         self._require_open()
         try:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
-                sock = await self._dial_and_introduce(peer, address, lane)
+                link = await self._open_link(peer, address, lane)
         except TimeoutError as error:
             raise PeerGoneError(peer, f"no answer within {HANDSHAKE_SECONDS:g} s") from error
         except OSError as error:
             raise PeerGoneError(peer, error.strerror or str(error)) from error
-        link = self.link_type(sock, peer, lane, self._egress, self._forget_link)
-        self._links[link] = None
+        self._ends[link] = None
         return link
 
-    async def _dial_and_introduce(self, peer: int, address: str, lane: Lane) -> socket.socket:
+    async def _open_link(self, peer: int, address: str, lane: Lane) -> Link:
         sock = await self._dial(address)
         try:
             await introduce(sock, self._secret, self.node, peer, lane)
             self._require_open()
+            return await self._lead(sock, peer, lane)
         except BaseException:
             sock.close()
             raise
-        sock.setblocking(True)
-        return sock
 
     async def _accept_forever(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -131,6 +142,7 @@ class StreamTransport(ABC):
         try:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
                 guest = await admit(sock, self._secret, self.node)
+                end = await self._follow(sock, guest)
         except (LambdaScaleError, OSError) as error:
             _log.warning("node %d refused a connection: %s", self.node, error)
             sock.close()
@@ -138,8 +150,7 @@ class StreamTransport(ABC):
             sock.close()
             raise
         else:
-            sock.setblocking(True)
-            self._incoming[self.incoming_type(sock, guest, self, self._forget_incoming)] = None
+            self._ends[end] = None
 
     def find(self, key: int) -> MemoryRegion | None:
         """Return the region that peers call `key`, if it is registered."""
@@ -168,8 +179,7 @@ class StreamTransport(ABC):
         self._closed = True
         self._inbox.put_nowait(None)
         await self._stop_listening()
-        ends: list[StreamLink | Incoming] = [*self._links, *self._incoming]
-        await asyncio.gather(*(end.close() for end in ends))
+        await asyncio.gather(*(end.close() for end in [*self._ends]))
         self._pool.shutdown()
         for region in self._regions.values():
             region.close()
@@ -186,8 +196,5 @@ class StreamTransport(ABC):
         if self._closed:
             raise PeerGoneError(self.node, "its transport is closed")
 
-    def _forget_link(self, link: StreamLink) -> None:
-        self._links.pop(link, None)
-
-    def _forget_incoming(self, incoming: Incoming) -> None:
-        self._incoming.pop(incoming, None)
+    def _forget(self, end: End) -> None:
+        self._ends.pop(end, None)

@@ -6,14 +6,13 @@ lets it grow past the caches and moves 7.2. It still covers the bandwidth-delay 
 at 0.1 ms. `sendfile` from the memfd was slower (page-sized fragments).
 """
 
-import asyncio
 import socket
 
-from lambdascale.errors import ConfigError
 from lambdascale.transport.incoming import Incoming, receive_into
 from lambdascale.transport.memory import MemoryRegion
 from lambdascale.transport.outgoing import Job, StreamLink
-from lambdascale.transport.stream import StreamTransport
+from lambdascale.transport.over_tcp import OverTcp
+from lambdascale.transport.threaded import ThreadedTransport
 from lambdascale.transport.wire import Reply
 
 BUFFER_BYTES = 1 << 20
@@ -54,42 +53,9 @@ class TcpIncoming(Incoming):
         raise ConnectionError("a region cannot be passed over TCP")
 
 
-class TcpTransport(StreamTransport):
-    """The `tcp` body; `host` is the interface to listen on and what peers dial."""
+class TcpTransport(OverTcp, ThreadedTransport):
+    """The `tcp` body."""
 
     link_type = TcpLink
     incoming_type = TcpIncoming
-
-    def __init__(self, node: int, secret: bytes, rate: float, host: str) -> None:
-        super().__init__(node, secret, rate)
-        self._host = host
-
-    def _listen(self) -> tuple[socket.socket, str]:
-        listener = _make_socket()
-        try:
-            listener.bind((self._host, 0))
-        except OSError as error:
-            listener.close()
-            raise ConfigError(f"cannot listen on {self._host}: {error.strerror}") from error
-        return listener, f"{self._host}:{listener.getsockname()[1]}"
-
-    async def _dial(self, address: str) -> socket.socket:
-        host, _, port = address.rpartition(":")
-        if not host or not port.isdecimal():
-            raise ConfigError(f"tcp address is {address!r}; it must be host:port")
-        sock = _make_socket()
-        try:
-            await asyncio.get_running_loop().sock_connect(sock, (host, int(port)))
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
-
-def _make_socket() -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
-    sock.setblocking(False)
-    return sock
+    buffer_bytes = BUFFER_BYTES

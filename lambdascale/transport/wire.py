@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import NamedTuple, Self
 
 from lambdascale.errors import ConfigError
+from lambdascale.transport.base import Region
 
 
 class Kind(IntEnum):
@@ -83,6 +84,21 @@ def check_range(what: str, offset: int, nbytes: int, size: int) -> None:
             f"bytes [{offset}, {offset + nbytes}) are not inside {what}, which has {size} bytes; "
             "write within the registered region"
         )
+
+
+def check_write(
+    peer: int, source: Region, offset: int, nbytes: int, target: int, target_offset: int, tag: int
+) -> None:
+    """Raise ConfigError if a write to `peer` is refused whatever regions the peer has."""
+    check_unsigned("tag", tag, 32)
+    check_unsigned("target region", target, 64)
+    check_range(f"region {source.key}", offset, nbytes, source.nbytes)
+    check_range(f"region {target} of node {peer}", target_offset, nbytes, 1 << 64)
+
+
+def unknown_region(peer: int, key: int) -> ConfigError:
+    """Return the error for a region that the peer does not have."""
+    return ConfigError(f"node {peer} has no region {key}; register it there before writing to it")
 
 
 def check_unsigned(what: str, value: int, bits: int) -> None:

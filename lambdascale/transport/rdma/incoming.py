@@ -1,0 +1,162 @@
+"""The receiving end of a link: counts frames on every rail, shows their notices in order, and answers.
+
+A write is whole when each rail has brought its frame: notice n follows the least of the rails' counts.
+Access is granted region by region, on request, to this link's queue pairs only, and ends with the link.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from lambdascale.transport.base import Notice, PeerLost
+from lambdascale.transport.handshake import Guest
+from lambdascale.transport.rdma.contact import Ask, Grant, Talk
+from lambdascale.transport.rdma.frames import COUNTER, FRAME_BYTES, Frame
+from lambdascale.transport.rdma.grants import Grants
+from lambdascale.transport.rdma.memory import RdmaRegion
+from lambdascale.transport.rdma.pair import RECEIVE, SENDS, WINDOW, Pair
+from lambdascale.transport.rdma.rail import Rail
+from lambdascale.transport.rdma.status import failure, immediate
+
+_log = logging.getLogger(__name__)
+ANSWER = 1  # the number of every request that answers; those that bind windows have larger ones
+ANSWERS = SENDS - WINDOW  # under way; the rest is for windows
+
+
+class Host(Protocol):
+    """What an incoming link needs of its transport."""
+
+    def find(self, key: int) -> RdmaRegion | None: ...
+    def arrival(self, nbytes: int, guest: Guest) -> float: ...
+    def deliver(self, event: Notice | PeerLost) -> None: ...
+
+
+class Arrival(NamedTuple):
+    """A write that is here, and when it may be seen (monotonic s)."""
+
+    shown: float
+    notice: Notice
+
+
+class RdmaIncoming:
+    """A connection that a peer opened to us."""
+
+    def __init__(
+        self, talk: Talk, guest: Guest, host: Host, on_end: Callable[["RdmaIncoming"], None]
+    ) -> None:
+        self._talk = talk
+        self._guest = guest
+        self._host = host
+        self._on_end = on_end
+        self._pairs: Sequence[Pair] = ()
+        self._counts: list[int] = []
+        self._tags: deque[int] = deque()  # of the frames on the first rail that are not whole yet
+        self._whole = 0
+        self._arrivals: deque[Arrival] = deque()
+        self._shown = self._told = self._answering = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._grants = Grants()
+        self._stopped = False
+        self._granting: asyncio.Task[None] | None = None
+
+    def begin(self, pairs: Sequence[Pair]) -> None:
+        """Use these queue pairs, which are connected."""
+        self._pairs = pairs
+        self._counts = [0] * len(pairs)
+        self._granting = asyncio.create_task(self._grant_all())
+
+    async def _grant_all(self) -> None:
+        """Grant what the peer asks for until it is gone."""
+        try:
+            while True:
+                ask = await self._talk.hear(Ask)
+                self._talk.say(await self._grant(ask.region))
+        except OSError as error:
+            self.stop(error.strerror or str(error))
+
+    async def _grant(self, key: int) -> Grant:
+        region = self._host.find(key)
+        if region is None:
+            return Grant(key, 0, 0, ())
+        rkeys = await self._grants.to(region, self._pairs)
+        return Grant(key, region.nbytes, region.address, rkeys)
+
+    def uses(self, rail: Rail) -> bool:
+        """Has this end a queue pair on a rail?"""
+        return any(pair.rail is rail for pair in self._pairs)
+
+    def on_completion(self, rail: int, completion: Any) -> None:
+        """Take a completion of one of the queue pairs."""
+        if why := failure(completion):
+            _log.warning("the link from node %d broke: %s", self._guest.peer, why)
+            self.stop(why)
+        elif completion.wr_id == RECEIVE:
+            self._pairs[rail].post_receive()
+            self._counts[rail] += 1
+            if rail == 0:
+                self._tags.append(immediate(completion))
+            self._take_whole()
+        elif completion.wr_id == ANSWER:
+            self._answering -= 1
+            self._answer()
+        else:
+            self._grants.bound(completion.wr_id)
+
+    def _take_whole(self) -> None:
+        """Read the frames that every rail has brought."""
+        while self._whole < min(self._counts):
+            self._whole += 1
+            frame = Frame.unpack(self._pairs[0].read_slot(self._whole % WINDOW, FRAME_BYTES))
+            shown = self._host.arrival(frame.nbytes, self._guest)
+            notice = Notice(self._guest.peer, self._tags.popleft(), *frame)
+            self._arrivals.append(Arrival(shown, notice))
+        self._show()
+
+    def _show(self) -> None:
+        """Deliver what may be seen, answer once for all of it, and come back for the rest."""
+        while self._arrivals and self._arrivals[0].shown <= time.monotonic():
+            self._host.deliver(self._arrivals.popleft().notice)
+            self._shown += 1
+        self._answer()
+        if self._arrivals and self._timer is None:
+            delay = self._arrivals[0].shown - time.monotonic()
+            self._timer = asyncio.get_running_loop().call_later(max(delay, 0.0), self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        self._show()
+
+    def _answer(self) -> None:
+        """Say how many are shown, unless too many answers are under way: then when one has arrived."""
+        if self._told < self._shown and self._answering < ANSWERS and not self._stopped:
+            self._told = self._shown
+            self._answering += 1
+            self._pairs[0].post_answer(ANSWER, self._shown % COUNTER)
+
+    def stop(self, why: str) -> None:
+        """End the peer's access and tell the consumer that it is gone; what has come is shown before."""
+        if self._stopped:
+            return
+        for pair in self._pairs:
+            pair.drain()
+        if self._stopped:
+            return  # draining found the queue pairs broken, and did the rest
+        self._stopped = True
+        _log.debug("the link from node %d ended: %s", self._guest.peer, why)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._grants.close()
+        for pair in self._pairs:
+            pair.close()
+        self._talk.abort()
+        self._host.deliver(PeerLost(*self._guest))
+        self._on_end(self)
+
+    async def close(self) -> None:
+        self.stop("closed here")
+        if self._granting is not None:
+            await self._granting
+        await self._talk.close()
