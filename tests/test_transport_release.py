@@ -13,6 +13,7 @@ from transport_conformance import SECRET, filled, link
 
 from lambdascale.errors import ConfigError, PeerGoneError
 from lambdascale.transport.base import Lane, PeerLost, Transport
+from lambdascale.transport.dock import Dock
 from lambdascale.transport.registry import ON_ANY_HOST, open_transport
 from lambdascale.transport.tcp import TcpTransport
 
@@ -164,4 +165,4 @@ def test_a_listener_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPat
 
 def test_an_interface_we_do_not_have_is_refused() -> None:
     with pytest.raises(ConfigError, match="cannot listen"):
-        asyncio.run(TcpTransport(0, SECRET, math.inf, "192.0.2.1").open())
+        asyncio.run(TcpTransport(Dock(0, math.inf), SECRET, "192.0.2.1").open())

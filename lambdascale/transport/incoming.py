@@ -10,32 +10,24 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
 
 from lambdascale.transport.base import Notice, PeerLost
+from lambdascale.transport.dock import Dock
 from lambdascale.transport.handshake import Guest
 from lambdascale.transport.memory import MemoryRegion
 from lambdascale.transport.threads import LoopCaller, shut_down
 from lambdascale.transport.wire import FRAME_BYTES, Frame, Kind, Reply, Status
 
 
-class Host(Protocol):
-    """What an incoming link needs of its transport; `find` and `arrival` are called from threads."""
-
-    def find(self, key: int) -> MemoryRegion | None: ...
-    def arrival(self, nbytes: int, guest: Guest) -> float: ...
-    def deliver(self, event: Notice | PeerLost) -> None: ...
-
-
 class Incoming(ABC):
     """A connection that a peer opened to us. Bodies say how the payload arrives."""
 
     def __init__(
-        self, sock: socket.socket, guest: Guest, host: Host, on_end: Callable[["Incoming"], None]
+        self, sock: socket.socket, guest: Guest, dock: Dock, on_end: Callable[["Incoming"], None]
     ) -> None:
         self._sock = sock
         self._guest = guest
-        self._host = host
+        self._dock = dock
         self._on_end = on_end
         self._call = LoopCaller(asyncio.get_running_loop())
         self._stopped = threading.Event()
@@ -66,7 +58,7 @@ class Incoming(ABC):
         return Frame.unpack(header) if receive_into(self._sock, header) else None
 
     def _handle(self, frame: Frame) -> None:
-        region = self._host.find(frame.region)
+        region = self._dock.find(frame.region)
         if frame.kind is Kind.MAP:
             self._answer_map(frame, region)
         elif region is None:
@@ -88,18 +80,18 @@ class Incoming(ABC):
 
     def _accept(self, frame: Frame, region: MemoryRegion) -> None:
         self._take(frame.nbytes, region.part(frame.offset, frame.nbytes))
-        shown = self._host.arrival(frame.nbytes, self._guest)
+        shown = self._dock.arrival(frame.nbytes, self._guest.lane)
         if (delay := shown - time.monotonic()) > 0 and self._stopped.wait(delay):
             return
         peer = self._guest.peer
         notice = Notice(peer, frame.tag, frame.region, frame.offset, frame.nbytes)
-        self._call(self._host.deliver, notice)
+        self._call(self._dock.deliver, notice)
         self._sock.sendall(Reply(Status.DONE, frame.seq, region.nbytes).pack())
 
     def _finish(self) -> None:
         self._stopped.set()
         self._sock.close()
-        self._host.deliver(PeerLost(*self._guest))
+        self._dock.deliver(PeerLost(*self._guest))
         self._ended.set()
         self._on_end(self)
 

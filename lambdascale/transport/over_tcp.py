@@ -9,6 +9,7 @@ import asyncio
 import socket
 
 from lambdascale.errors import ConfigError
+from lambdascale.transport.dock import Dock
 from lambdascale.transport.stream import StreamTransport
 
 SILENCE_SECONDS = 3
@@ -19,8 +20,8 @@ class OverTcp(StreamTransport):
 
     buffer_bytes = 0  # of a socket, each way; 0 leaves it to the kernel
 
-    def __init__(self, node: int, secret: bytes, rate: float, host: str) -> None:
-        super().__init__(node, secret, rate)
+    def __init__(self, dock: Dock, secret: bytes, host: str) -> None:
+        super().__init__(dock, secret)
         self._host = host
 
     def _listen(self) -> tuple[socket.socket, str]:

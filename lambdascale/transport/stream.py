@@ -1,4 +1,4 @@
-"""What the real transports share: listening, the handshake, regions, the inbox, and closing.
+"""What the real transports share: listening, the handshake, and closing.
 
 A body says how to listen and dial, and makes the ends of links. Everything here runs on the event loop
 that opened it, except a small pool for checksums and pages.
@@ -6,25 +6,20 @@ that opened it, except a small pool for checksums and pages.
 
 import asyncio
 import logging
-import math
 import socket
-import threading
-import time
 from abc import ABC, abstractmethod
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import Protocol, Self
 
-from lambdascale.errors import ConfigError, LambdaScaleError, PeerGoneError
+from lambdascale.errors import LambdaScaleError, PeerGoneError
 from lambdascale.transport.auth import check_secret
 from lambdascale.transport.base import Lane, Link, Notice, PeerLost
+from lambdascale.transport.dock import Dock
 from lambdascale.transport.handshake import Guest, admit, introduce
 from lambdascale.transport.memory import MemoryRegion
-from lambdascale.transport.pacing import Port
-from lambdascale.transport.wire import check_unsigned
 
 HANDSHAKE_SECONDS = 20.0  # all nodes connect to all at once, and queue pairs take their time
 _BACKLOG = 1024
-_POOL_THREADS = 2
 _log = logging.getLogger(__name__)
 
 
@@ -35,21 +30,15 @@ class End(Protocol):
 
 
 class StreamTransport(ABC):
-    """A `Transport` whose links begin on stream sockets. `rate` (bytes/s) is imposed in both directions."""
+    """A `Transport` whose links begin on stream sockets; what a node has is in its `dock`."""
 
-    def __init__(self, node: int, secret: bytes, rate: float = math.inf) -> None:
-        check_unsigned("node", node, 64)
-        self.node = node
+    def __init__(self, dock: Dock, secret: bytes) -> None:
+        self.dock = dock
+        self.node = dock.node
         self.address = ""
         self._secret = check_secret(secret)
-        self._egress, self._ingress = Port(rate), Port(rate)
-        self._ingress_lock = threading.Lock()
-        self._regions: dict[int, MemoryRegion] = {}
-        self._reserved: set[int] = set()
         self._ends: dict[End, None] = {}
         self._greetings: dict[asyncio.Task[None], None] = {}
-        self._inbox: asyncio.Queue[Notice | PeerLost | None] = asyncio.Queue()
-        self._pool = ThreadPoolExecutor(_POOL_THREADS, thread_name_prefix=f"node-{node}")
         self._listener: socket.socket | None = None
         self._door: asyncio.Task[None] | None = None
         self._closed = False
@@ -81,29 +70,14 @@ class StreamTransport(ABC):
         return self
 
     async def register(self, key: int, nbytes: int, touched: bool = True) -> MemoryRegion:
-        check_unsigned("region key", key, 64)
-        self._require_open()
-        if key in self._reserved:
-            raise ConfigError(f"region {key} of node {self.node} exists; register each key once")
-        self._reserved.add(key)
-        loop = asyncio.get_running_loop()
-        try:
-            region = await loop.run_in_executor(self._pool, self._allocate, key, nbytes, touched)
-        except LambdaScaleError:
-            self._reserved.discard(key)
-            raise
-        if self._closed:
-            region.close()
-            self._require_open()
-        self._regions[key] = region
-        return region
+        return await self.dock.register(key, nbytes, touched, self._allocate)
 
-    def _allocate(self, key: int, nbytes: int, touched: bool) -> MemoryRegion:
+    def _allocate(self, key: int, nbytes: int, touched: bool, pool: Executor) -> MemoryRegion:
         """Make the memory of a region, on a thread of the pool. Raises ConfigError."""
-        return MemoryRegion.allocate(key, nbytes, self._pool, touched)
+        return MemoryRegion.allocate(key, nbytes, pool, touched)
 
     async def connect(self, peer: int, address: str, lane: Lane) -> Link:
-        self._require_open()
+        self.dock.require_open()
         try:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
                 link = await self._open_link(peer, address, lane)
@@ -118,7 +92,7 @@ class StreamTransport(ABC):
         sock = await self._dial(address)
         try:
             await introduce(sock, self._secret, self.node, peer, lane)
-            self._require_open()
+            self.dock.require_open()
             return await self._lead(sock, peer, lane)
         except BaseException:
             sock.close()
@@ -152,37 +126,20 @@ class StreamTransport(ABC):
         else:
             self._ends[end] = None
 
-    def find(self, key: int) -> MemoryRegion | None:
-        """Return the region that peers call `key`, if it is registered."""
-        return self._regions.get(key)
-
-    def arrival(self, nbytes: int, guest: Guest) -> float:
-        """Reserve ingress; return the monotonic time at which bytes that are here may be seen."""
-        with self._ingress_lock:
-            return self._ingress.arrive(time.monotonic(), nbytes, guest.lane)
-
-    def deliver(self, event: Notice | PeerLost) -> None:
-        """Queue an event for `receive`."""
-        if not self._closed:
-            self._inbox.put_nowait(event)
-
     async def receive(self) -> Notice | PeerLost:
-        event = await self._inbox.get()
-        if event is None:
-            self._inbox.put_nowait(None)
-            raise PeerGoneError(self.node, "its transport is closed")
-        return event
+        return await self.dock.receive()
 
     async def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        self._inbox.put_nowait(None)
-        await self._stop_listening()
-        await asyncio.gather(*(end.close() for end in [*self._ends]))
-        self._pool.shutdown()
-        for region in self._regions.values():
-            region.close()
+        self.dock.shut()
+        await self.leave()
+        self.dock.clear()
+
+    async def leave(self) -> None:
+        """Close what is this body's own: its door and the ends of its links. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            await self._stop_listening()
+            await asyncio.gather(*(end.close() for end in [*self._ends]))
 
     async def _stop_listening(self) -> None:
         tasks = [*self._greetings] if self._door is None else [self._door, *self._greetings]
@@ -191,10 +148,6 @@ class StreamTransport(ABC):
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._listener is not None:
             self._listener.close()
-
-    def _require_open(self) -> None:
-        if self._closed:
-            raise PeerGoneError(self.node, "its transport is closed")
 
     def _forget(self, end: End) -> None:
         self._ends.pop(end, None)

@@ -18,8 +18,8 @@ class ThreadedTransport(StreamTransport):
 
     async def _lead(self, sock: socket.socket, peer: int, lane: Lane) -> StreamLink:
         sock.setblocking(True)
-        return self.link_type(sock, peer, lane, self._egress, self._forget)
+        return self.link_type(sock, peer, lane, self.dock.egress, self._forget)
 
     async def _follow(self, sock: socket.socket, guest: Guest) -> Incoming:
         sock.setblocking(True)
-        return self.incoming_type(sock, guest, self, self._forget)
+        return self.incoming_type(sock, guest, self.dock, self._forget)

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import os
 import subprocess
 import time
 from collections.abc import AsyncIterator
@@ -24,7 +25,10 @@ from transport_conformance import (
 
 from lambdascale.errors import ConfigError, PeerGoneError
 from lambdascale.transport.base import Lane, Link, Notice, PeerLost, Region, Transport
+from lambdascale.transport.dock import Dock
+from lambdascale.transport.pages import address_of
 from lambdascale.transport.rdma.body import RdmaTransport
+from lambdascale.transport.rdma.gpu import PEER_MEM, reach
 from lambdascale.transport.rdma.link import RdmaLink
 from lambdascale.transport.registry import open_transport
 
@@ -210,7 +214,31 @@ def test_a_device_that_is_removed_ends_its_links_with_its_name(devices: list[Dev
 )
 def test_what_cannot_be_opened_is_named(names: tuple[str, ...], host: str, complaint: str):
     async def body() -> None:
-        await RdmaTransport(0, SECRET, math.inf, host, names).open()
+        await RdmaTransport(Dock(0, math.inf), SECRET, host, names).open()
 
     with pytest.raises(ConfigError, match=complaint):
         asyncio.run(body())
+
+
+def test_memory_that_no_dma_buf_can_carry_is_reached_by_its_address(devices: list[Device]):
+    """A software device takes no dma-buf, and says so; ordinary memory stands in for that of a GPU."""
+
+    class Memory:
+        def __init__(self, region: Region) -> None:
+            self.address, self.nbytes = address_of(region.view), region.nbytes
+
+        def export(self) -> int:
+            return os.memfd_create("exported")
+
+    async def body() -> None:
+        node = await open_transport("rdma", 0, SECRET, host=devices[0].address)
+        assert isinstance(node, RdmaTransport)
+        memory = Memory(await node.register(0, MIB))
+        found = reach(memory, node._rails[0])
+        assert (found.path, found.base) == (PEER_MEM, memory.address)
+        assert found.registration.length == MIB
+        assert found.why[0].startswith("dma-buf: rxe0/1 takes no dma-buf")
+        found.registration.close()
+        await node.close()
+
+    asyncio.run(body())

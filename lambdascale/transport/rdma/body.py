@@ -6,9 +6,11 @@ Rail i of one node writes to rail i of the other; a node that has more leaves it
 import functools
 import socket
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from contextlib import ExitStack
 
 from lambdascale.transport.base import Lane
+from lambdascale.transport.dock import Dock
 from lambdascale.transport.handshake import Guest
 from lambdascale.transport.over_tcp import SILENCE_SECONDS, OverTcp
 from lambdascale.transport.rdma.contact import Contact, Talk
@@ -22,19 +24,19 @@ from lambdascale.transport.rdma.verbs import Failure
 
 
 class RdmaTransport(OverTcp):
-    """`devices` are the rails to use, as `ports.choose` takes them; `poll_s`: see `pair`."""
+    """`devices` are the rails to use, or those `near` a GPU: see `ports.choose`; `poll_s`: see `pair`."""
 
     def __init__(
         self,
-        node: int,
+        dock: Dock,
         secret: bytes,
-        rate: float,
         host: str,
         devices: Sequence[str] = (),
         poll_s: float = 0.0,
+        near: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(node, secret, rate, host)
-        self._chosen = choose(discover(), host, devices)
+        super().__init__(dock, secret, host)
+        self._chosen = choose(discover(), host, devices, near)
         self._poll_s = poll_s
         self._rails: list[Rail] = []
 
@@ -47,13 +49,9 @@ class RdmaTransport(OverTcp):
             self._close_rails()
             raise
 
-    def find(self, key: int) -> RdmaRegion | None:
-        region = super().find(key)
-        return region if isinstance(region, RdmaRegion) else None
-
-    def _allocate(self, key: int, nbytes: int, touched: bool) -> RdmaRegion:
+    def _allocate(self, key: int, nbytes: int, touched: bool, pool: Executor) -> RdmaRegion:
         """All pages are pinned, also if they need not be present."""
-        return RdmaRegion.pinned(key, nbytes, self._pool, self._rails)
+        return RdmaRegion.pinned(key, nbytes, pool, self._rails)
 
     def _make_socket(self) -> socket.socket:
         """A connection that says little: silence while bytes are under way is a loss, too."""
@@ -63,7 +61,7 @@ class RdmaTransport(OverTcp):
 
     async def _lead(self, sock: socket.socket, peer: int, lane: Lane) -> RdmaLink:
         talk = await Talk.over(sock)
-        link = RdmaLink(talk, peer, lane, self._egress, self.find, self._forget)
+        link = RdmaLink(talk, peer, lane, self.dock, self._forget)
         pairs: Sequence[Pair] = ()
         try:
             pairs = _make_pairs(self._rails, True, link)
@@ -77,7 +75,7 @@ class RdmaTransport(OverTcp):
 
     async def _follow(self, sock: socket.socket, guest: Guest) -> RdmaIncoming:
         talk = await Talk.over(sock)
-        incoming = RdmaIncoming(talk, guest, self, self._forget)
+        incoming = RdmaIncoming(talk, guest, self.dock, self._forget)
         pairs: Sequence[Pair] = ()
         try:
             theirs = await talk.hear(Contact)

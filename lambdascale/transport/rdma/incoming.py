@@ -9,14 +9,15 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from lambdascale.transport.base import Notice, PeerLost
+from lambdascale.transport.dock import Dock
 from lambdascale.transport.handshake import Guest
 from lambdascale.transport.rdma.contact import Ask, Grant, Talk
 from lambdascale.transport.rdma.frames import COUNTER, FRAME_BYTES, Frame
 from lambdascale.transport.rdma.grants import Grants
-from lambdascale.transport.rdma.memory import RdmaRegion
+from lambdascale.transport.rdma.memory import registered
 from lambdascale.transport.rdma.pair import RECEIVE, SENDS, WINDOW, Pair
 from lambdascale.transport.rdma.rail import Rail
 from lambdascale.transport.rdma.status import failure, immediate
@@ -24,14 +25,6 @@ from lambdascale.transport.rdma.status import failure, immediate
 _log = logging.getLogger(__name__)
 ANSWER = 1  # the number of every request that answers; those that bind windows have larger ones
 ANSWERS = SENDS - WINDOW  # under way; the rest is for windows
-
-
-class Host(Protocol):
-    """What an incoming link needs of its transport."""
-
-    def find(self, key: int) -> RdmaRegion | None: ...
-    def arrival(self, nbytes: int, guest: Guest) -> float: ...
-    def deliver(self, event: Notice | PeerLost) -> None: ...
 
 
 class Arrival(NamedTuple):
@@ -45,11 +38,11 @@ class RdmaIncoming:
     """A connection that a peer opened to us."""
 
     def __init__(
-        self, talk: Talk, guest: Guest, host: Host, on_end: Callable[["RdmaIncoming"], None]
+        self, talk: Talk, guest: Guest, dock: Dock, on_end: Callable[["RdmaIncoming"], None]
     ) -> None:
         self._talk = talk
         self._guest = guest
-        self._host = host
+        self._dock = dock
         self._on_end = on_end
         self._pairs: Sequence[Pair] = ()
         self._counts: list[int] = []
@@ -78,7 +71,7 @@ class RdmaIncoming:
             self.stop(error.strerror or str(error))
 
     async def _grant(self, key: int) -> Grant:
-        region = self._host.find(key)
+        region = registered(self._dock, key)
         if region is None:
             return Grant(key, 0, 0, ())
         rkeys = await self._grants.to(region, self._pairs)
@@ -110,7 +103,7 @@ class RdmaIncoming:
         while self._whole < min(self._counts):
             self._whole += 1
             frame = Frame.unpack(self._pairs[0].read_slot(self._whole % WINDOW, FRAME_BYTES))
-            shown = self._host.arrival(frame.nbytes, self._guest)
+            shown = self._dock.arrival(frame.nbytes, self._guest.lane)
             notice = Notice(self._guest.peer, self._tags.popleft(), *frame)
             self._arrivals.append(Arrival(shown, notice))
         self._show()
@@ -118,7 +111,7 @@ class RdmaIncoming:
     def _show(self) -> None:
         """Deliver what may be seen, answer once for all of it, and come back for the rest."""
         while self._arrivals and self._arrivals[0].shown <= time.monotonic():
-            self._host.deliver(self._arrivals.popleft().notice)
+            self._dock.deliver(self._arrivals.popleft().notice)
             self._shown += 1
         self._answer()
         if self._arrivals and self._timer is None:
@@ -152,7 +145,7 @@ class RdmaIncoming:
         for pair in self._pairs:
             pair.close()
         self._talk.abort()
-        self._host.deliver(PeerLost(*self._guest))
+        self._dock.deliver(PeerLost(*self._guest))
         self._on_end(self)
 
     async def close(self) -> None:

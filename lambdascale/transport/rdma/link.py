@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from lambdascale.errors import ConfigError, PeerGoneError
 from lambdascale.transport.base import Lane, Region
-from lambdascale.transport.pacing import Port
+from lambdascale.transport.dock import Dock
 from lambdascale.transport.rdma.contact import Ask, Grant, Talk
 from lambdascale.transport.rdma.frames import COUNTER, Frame, divide
-from lambdascale.transport.rdma.memory import RdmaRegion
+from lambdascale.transport.rdma.memory import registered
 from lambdascale.transport.rdma.pair import RECEIVE, SENDS, WINDOW, Pair
 from lambdascale.transport.rdma.rail import Rail
 from lambdascale.transport.rdma.status import failure, immediate
@@ -42,15 +42,13 @@ class RdmaLink:
         talk: Talk,
         peer: int,
         lane: Lane,
-        egress: Port,
-        find: Callable[[int], RdmaRegion | None],
+        dock: Dock,
         on_end: Callable[["RdmaLink"], None],
     ) -> None:
         self.peer = peer
         self._lane = lane
         self._talk = talk
-        self._egress = egress
-        self._find = find
+        self._dock = dock
         self._on_end = on_end
         self._pairs: Sequence[Pair] = ()
         self._grants: dict[int, Grant] = {}
@@ -77,11 +75,11 @@ class RdmaLink:
     ) -> None:
         self._require_alive()
         check_write(self.peer, source, offset, nbytes, target, target_offset, tag)
-        due = self._egress.leave(time.monotonic(), nbytes, self._lane)
+        due = self._dock.egress.leave(time.monotonic(), nbytes, self._lane)
         async with self._order:
             grant = await self._grant(target)
             check_range(f"region {target} of node {self.peer}", target_offset, nbytes, grant.nbytes)
-            await self._sleep_until(due - self._egress.seconds(nbytes))
+            await self._sleep_until(due - self._dock.egress.seconds(nbytes))
             await self._post(source.key, offset, nbytes, grant, target_offset)
             await self._sleep_until(due)
             answer = self._notify(Frame(target, target_offset, nbytes), tag)
@@ -104,7 +102,7 @@ class RdmaLink:
         self, key: int, offset: int, nbytes: int, grant: Grant, target_offset: int
     ) -> None:
         """Post the parts of a write as there is room for them, and wait for room for its frames."""
-        region = self._find(key)
+        region = registered(self._dock, key)
         if region is None:
             raise ConfigError(f"region {key} is not registered here; register it before writing")
         for part in divide(nbytes, [pair.rail.max_message for pair in self._pairs]):

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from lambdascale.transport.dock import Dock
 from lambdascale.transport.memory import MemoryRegion
 from lambdascale.transport.pages import address_of
 from lambdascale.transport.rdma.rail import Rail
@@ -45,3 +46,9 @@ class RdmaRegion(MemoryRegion):
         for registration in registrations:
             registration.close()
         super().close()
+
+
+def registered(dock: Dock, key: int) -> RdmaRegion | None:
+    """Return a node's region if it can be used over RDMA."""
+    region = dock.find(key)
+    return region if isinstance(region, RdmaRegion) else None

@@ -10,6 +10,8 @@ from pathlib import Path
 from lambdascale.errors import ConfigError
 
 SYSFS = Path("/sys/class/infiniband")
+GPUS = Path("/proc/driver/nvidia/gpus")
+PCI_DEVICES = Path("/sys/bus/pci/devices")
 ROCE_V2 = "RoCE v2"
 ACTIVE = "ACTIVE"
 _IPV4 = "0000:0000:0000:0000:0000:ffff:"  # how the GID of such an address begins
@@ -84,6 +86,18 @@ def choose(
         for port in close
         if (port.rate_gbps, port.link_layer) == (best.rate_gbps, best.link_layer)
     )
+
+
+def place_of_gpu(visible: str, gpus: Path = GPUS, pci: Path = PCI_DEVICES) -> tuple[str, ...]:
+    """Return where the first GPU of CUDA_VISIBLE_DEVICES sits, if that counts GPUs; empty if there is none.
+
+    The driver lists them by PCI address, as CUDA counts them with CUDA_DEVICE_ORDER=PCI_BUS_ID.
+    """
+    found = sorted(path.name for path in gpus.iterdir()) if gpus.is_dir() else []
+    first = visible.partition(",")[0] or "0"
+    if not first.isdecimal() or int(first) >= len(found):
+        return ()
+    return _place(pci / found[int(first)])
 
 
 def nearness(one: tuple[str, ...], other: tuple[str, ...]) -> int:

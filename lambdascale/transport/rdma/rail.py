@@ -50,14 +50,26 @@ class Rail:
 
         Peers can write it only through a window, or, where the device has none, by its own key.
         """
-        access = e.IBV_ACCESS_MW_BIND if self.has_windows else e.IBV_ACCESS_REMOTE_WRITE
         try:
-            return verbs.mr.MR(self.pd, nbytes, e.IBV_ACCESS_LOCAL_WRITE | access, address=address)
+            return verbs.mr.MR(self.pd, nbytes, self._access, address=address)
         except verbs.Failure as error:
             raise ConfigError(
                 f"cannot register {nbytes} bytes with {self.port.name} ({error}); raise the limit of "
                 "locked memory (ulimit -l unlimited), or free memory"
             ) from error
+
+    def register_dmabuf(self, descriptor: int, nbytes: int) -> Any:
+        """Register memory of another device; peers address it from 0. Raises ConfigError."""
+        try:
+            return verbs.mr.DmaBufMR(self.pd, nbytes, self._access, dmabuf=descriptor)
+        except verbs.Failure as error:
+            raise ConfigError(f"{self.port.name} takes no dma-buf ({error})") from error
+
+    @property
+    def _access(self) -> int:
+        """By windows only, where there are any."""
+        remote = e.IBV_ACCESS_MW_BIND if self.has_windows else e.IBV_ACCESS_REMOTE_WRITE
+        return int(e.IBV_ACCESS_LOCAL_WRITE | remote)
 
     def _on_event(self) -> None:
         event = self.context.get_async_event()
