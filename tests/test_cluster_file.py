@@ -39,7 +39,7 @@ def test_a_cluster_file_is_read_as_it_was_written(tmp_path: Path):
         ("agents: {node: 2}", "agents.node is unknown; use ray, nodes"),
         ("agents: {ray: here}", "ray is 'here'; give HOST:PORT"),
         ("agents: {network: here}", "network is 'here'"),
-        ("transport: pigeon", "transport 'pigeon' is unknown; use one of shm"),
+        ("transport: pigeon", "transport is 'pigeon'; choose one of shm"),
         ("{transport: shm, agents: {nodes: 2}}", "shm reaches one machine only"),
         ("{link_gbps: 1, imposed_gbps: 1}", "give imposed_gbps alone"),
         ("link_gbps: -1", "link_gbps is -1.0"),

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 from lambdascale.provision.facts import UNLIMITED, Facts
+from lambdascale.transport.rdma.gpu import STAGED
+from lambdascale.transport.registry import body_of
 from lambdascale.units import gigabits
 
 MAX_OFFSET_S = 0.05
 RATE_SHARE = 0.8  # of what the cluster file says that a link carries
-RDMA = ("rdma", "auto")
+RDMA = ("rdma", "rdma-polling", "auto")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,8 @@ def _gpu(facts: Facts, wanted: Wanted) -> Check:
 
 
 def _no_rdma(facts: Facts, wanted: Wanted) -> str:
-    missing = wanted.transport == "rdma" and not facts.rdma
-    return "no RDMA device; give agents.network that of the RDMA NIC, or transport: tcp" * missing
+    missing = body_of(wanted.transport).startswith("rdma") and not facts.rdma
+    return "no active RDMA port: run `rdma link`; or give transport: tcp" * missing
 
 
 def _link(facts: Facts) -> Check:
@@ -80,11 +82,17 @@ def _memlock(facts: Facts, wanted: Wanted) -> Check:
     unlimited = facts.memlock == UNLIMITED
     shown = "unlimited" if unlimited else f"{facts.memlock / 2**20:.0f} MiB"
     advice = "RDMA needs locked memory; run `ulimit -l unlimited` before `ray start`"
-    return Check("memlock", shown, "" if unlimited or wanted.transport not in RDMA else advice)
+    return Check(
+        "memlock", shown, "" if unlimited or body_of(wanted.transport) not in RDMA else advice
+    )
 
 
 def _staged(facts: Facts, wanted: Wanted) -> str:
-    staged = wanted.transport in RDMA and facts.gpudirect.startswith("host") and bool(facts.rdma)
+    staged = (
+        body_of(wanted.transport) in RDMA
+        and facts.gpudirect.startswith(STAGED)
+        and bool(facts.rdma)
+    )
     return "use the open kernel module (NVIDIA 515 or newer), or modprobe nvidia_peermem" * staged
 
 

@@ -7,19 +7,24 @@ import resource
 from dataclasses import dataclass
 from pathlib import Path
 
+from lambdascale.errors import ConfigError
 from lambdascale.fleet.addresses import interface_addresses
+from lambdascale.transport.rdma.gpu import DMA_BUF, PEER_MEM, STAGED
+from lambdascale.transport.rdma.ports import RdmaPort, choose, discover
 
 GPUS = Path("/proc/driver/nvidia/gpus")
 DRIVER = Path("/proc/driver/nvidia/version")
-PEER_MEM = Path("/sys/module/nvidia_peermem")
-INFINIBAND = Path("/sys/class/infiniband")
+PEER_MODULE = Path("/sys/module/nvidia_peermem")
 NETWORK = Path("/sys/class/net")
 UNLIMITED = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One node: `rate_gbps` is None if the NIC states none, `memlock` bytes or UNLIMITED."""
+    """One node: `rate_gbps` is None if the NIC states none, `memlock` bytes or UNLIMITED.
+
+    `rdma` names the ports that `transport: rdma` would use unless it names others; empty if there is none.
+    """
 
     address: str
     gpus: tuple[str, ...]
@@ -35,16 +40,16 @@ class Facts:
 def facts_of(address: str, image: str) -> Facts:
     """Return the facts of the node whose interface has `address`; `image` is a file it may have."""
     nic = next((n for n, a in interface_addresses().items() if a == address), "")
-    rdma, gpus = _rdma_of(nic), _gpus()
+    rails, gpus = _rails(address), _gpus()
     return Facts(
         address,
         gpus,
         nic,
-        rdma,
+        " ".join(port.name for port in rails),
         _read(NETWORK / nic / "operstate") if nic else "",
-        _rate_of(nic),
+        rails[0].rate_gbps if rails else _rate_of(nic),
         resource.getrlimit(resource.RLIMIT_MEMLOCK)[0],
-        gpudirect_path(bool(gpus), bool(rdma), _read(DRIVER), PEER_MEM.is_dir()),
+        gpudirect_path(bool(gpus), bool(rails), _read(DRIVER), PEER_MODULE.is_dir()),
         Path(image).is_file(),
     )
 
@@ -58,12 +63,12 @@ def gpudirect_path(has_gpu: bool, has_rdma: bool, driver: str, has_peer_mem: boo
     if not has_gpu:
         return "none (no GPU)"
     if not has_rdma:
-        return "host staging (no RDMA device)"
+        return f"{STAGED} (no RDMA device)"
     if "Open Kernel Module" in driver:
-        return "dma-buf (open kernel module)"
+        return f"{DMA_BUF} (open kernel module)"
     if has_peer_mem:
-        return "peer-mem (nvidia_peermem is loaded)"
-    return "host staging (neither open kernel module nor nvidia_peermem)"
+        return f"{PEER_MEM} (nvidia_peermem is loaded)"
+    return f"{STAGED} (neither open kernel module nor nvidia_peermem)"
 
 
 def _gpus() -> tuple[str, ...]:
@@ -74,14 +79,12 @@ def _gpus() -> tuple[str, ...]:
     return tuple(models)
 
 
-def _rdma_of(nic: str) -> str:
-    """The RDMA device of a network interface."""
-    if not nic or not INFINIBAND.is_dir():
-        return ""
-    devices = (
-        path for path in sorted(INFINIBAND.iterdir()) if (path / "device/net" / nic).exists()
-    )
-    return next((path.name for path in devices), "")
+def _rails(address: str) -> tuple[RdmaPort, ...]:
+    """The RDMA ports that a node at an address would use."""
+    try:
+        return choose(discover(), address)
+    except ConfigError:
+        return ()
 
 
 def _rate_of(nic: str) -> float | None:
