@@ -61,3 +61,28 @@ def test_two_hosts_reach_one_another_at_the_imposed_rate():
 def test_what_cannot_be_is_refused(count: int, rate: float, word: str):
     with pytest.raises(ConfigError, match=word):
         Namespaces(count, rate)
+
+
+TERMINATED = """
+import time
+from lambdascale.provision.namespaces import Namespaces
+with Namespaces(2, 1e7):
+    print("made", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_termination_removes_the_hosts():
+    before = namespaces()
+    with subprocess.Popen(
+        [sys.executable, "-c", TERMINATED],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "made\n"
+        process.terminate()
+        _, err = process.communicate(timeout=20)
+    assert "KeyboardInterrupt" in err
+    assert namespaces() == before

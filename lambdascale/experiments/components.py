@@ -23,7 +23,7 @@ LEAVES = {
 }
 SIMULATED = "sim"
 FLOORS = (
-    "units errors types config policy clock setup_times",
+    "units errors types config policy clock setup_times signals",
     "model multicast pipeline workload",
     "transport storage engine control fleet",
     "cluster",

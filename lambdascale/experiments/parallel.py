@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
 
 from lambdascale.experiments.execution import command
 from lambdascale.experiments.jobs import Task, duration, expected_s
+from lambdascale.signals import terminated_as_interrupted
 
 Command = Callable[[Task], list[str]]
 
@@ -93,11 +93,10 @@ def _said(one: _Running) -> str:
 @contextmanager
 def _none_left_behind(running: Sequence[_Running]) -> Iterator[None]:
     """Interrupt what runs when this process is interrupted or terminated, and wait for its end."""
-    before = signal.signal(signal.SIGTERM, _as_interrupt)
     try:
-        yield
+        with terminated_as_interrupted():
+            yield
     finally:
-        signal.signal(signal.SIGTERM, before)
         for one in running:
             one.process.send_signal(signal.SIGINT)
         deadline_s = time.monotonic() + _PATIENCE_S
@@ -107,7 +106,3 @@ def _none_left_behind(running: Sequence[_Running]) -> Iterator[None]:
             except subprocess.TimeoutExpired:
                 os.killpg(one.process.pid, signal.SIGKILL)
                 one.process.wait()
-
-
-def _as_interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -5,7 +5,6 @@ host 0 with every `{cluster}` in it replaced by the file's path, and removes eve
 """
 
 import argparse
-import signal
 import subprocess
 import sys
 import tempfile
@@ -13,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from lambdascale.errors import ConfigError, LambdaScaleError
 from lambdascale.fleet.placement import Placement
@@ -53,7 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--gbps", type=float, default=1.0, help="rate of each link (default 1)")
     parser.add_argument("argv", nargs="+", metavar="COMMAND", help=f"{CLUSTER}: the cluster file")
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         with emulated(options.nodes, options.gbps, options.per_node) as (host, path):
             argv = [word.replace(CLUSTER, str(path)) for word in options.argv]
@@ -63,10 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CANNOT
     except KeyboardInterrupt:
         return INTERRUPTED
-
-
-def _interrupt(_: int, __: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

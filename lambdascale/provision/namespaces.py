@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from lambdascale.errors import ConfigError, DeadlineError
+from lambdascale.signals import terminated_as_interrupted
 from lambdascale.units import BITS_PER_BYTE
 
 MAX_HOSTS = 250
@@ -65,7 +66,10 @@ def missing() -> str:
 
 
 class Namespaces:
-    """A context manager: `count` hosts whose links carry `rate` bytes/s in each direction."""
+    """A context manager: `count` hosts whose links carry `rate` bytes/s in each direction.
+
+    Termination is an interrupt meanwhile, so that nothing is left behind.
+    """
 
     def __init__(self, count: int, rate: float) -> None:
         if not 1 <= count <= MAX_HOSTS:
@@ -73,6 +77,7 @@ class Namespaces:
         if not rate > 0:
             raise ConfigError(f"link rate is {rate} bytes/s; it must be positive")
         self._rate = rate
+        self._signals = terminated_as_interrupted()
         self._tag = secrets.token_hex(3)
         self._switch = f"lscale-{self._tag}-switch"
         self.hosts = tuple(
@@ -88,6 +93,7 @@ class Namespaces:
     def __enter__(self) -> Self:
         if reason := missing():
             raise ConfigError(reason)
+        self._signals.__enter__()
         try:
             self._add(self._switch)
             _ip("-n", self._switch, "link", "add", "switch", "type", "bridge")
@@ -95,7 +101,7 @@ class Namespaces:
             for number, host in enumerate(self.hosts):
                 self._plug(number, host)
         except BaseException:
-            self._remove()
+            self.__exit__(None, None, None)
             raise
         return self
 
@@ -106,6 +112,7 @@ class Namespaces:
         trace: TracebackType | None,
     ) -> None:
         self._remove()
+        self._signals.__exit__(None, None, None)
 
     def shape(self, number: int, rate: float) -> None:
         """Let the link of a host carry `rate` bytes/s from now on, in each direction."""
