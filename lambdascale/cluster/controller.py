@@ -57,22 +57,34 @@ class Controller:
         }
         self._balance = Balance(system, cluster, self.services, self.stock, members, log)
         self._pending = 0
+        self._open = False  # requests may come that nobody has told it of
         self._given_up: set[int] = set()  # cancelled requests that have not been taken in
         self._over = asyncio.Event()
 
     async def run(self, requests: Sequence[Request]) -> None:
         """Bring up the agents, serve every request, dismiss the agents; raises ConfigError at once."""
-        log = self._log
         check_requests([service.deployment for service in self.services.values()], requests)
-        log.restart()
+        self._log.restart()
         async with deadline(self._cluster.timeout_s, "the whole run"):
-            await bring_up(
-                self._system, self._cluster, self.services, self.stock, self._members, log
-            )
+            await self._bring_up()
             await self._serve(requests)
-            log.phase("finished")
+            self._log.phase("finished")
             for report in await self._members.dismiss():
-                log.add(NodeRecord(report.node, report.steps, report.overruns))
+                self._log.add(NodeRecord(report.node, report.steps, report.overruns))
+
+    async def serve(self, ready: asyncio.Event) -> None:
+        """Bring up the agents, set `ready`, and serve what is submitted, for ever."""
+        self._log.restart()
+        async with deadline(self._cluster.timeout_s, "the start of the cluster"):
+            await self._bring_up()
+        self._open = True
+        ready.set()
+        await self._serve(())
+
+    async def _bring_up(self) -> None:
+        await bring_up(
+            self._system, self._cluster, self.services, self.stock, self._members, self._log
+        )
 
     async def _serve(self, requests: Sequence[Request]) -> None:
         """From the start until everything is answered and nothing grows any more."""
@@ -122,7 +134,8 @@ class Controller:
 
     def cancel(self, request: Request) -> None:
         """Give up a request, even one that has not come yet; its slot is free at the next step boundary."""
-        self._given_up.add(request.id)
+        if self._pending:
+            self._given_up.add(request.id)
         self._service(request).cancel(request.id)
         self._changed()
 
@@ -159,7 +172,7 @@ class Controller:
                 service.dispatch()
                 service.conclude()
         self._balance.wake()
-        if not self._pending and all(s.over for s in self.services.values()):
+        if not (self._pending or self._open) and all(s.over for s in self.services.values()):
             self._over.set()
 
     def _serving(self, pipeline: int) -> Service:
