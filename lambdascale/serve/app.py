@@ -137,6 +137,7 @@ def _handle_errors(app: FastAPI) -> None:
 
     app.add_exception_handler(LambdaScaleError, handler(problem_of))
     app.add_exception_handler(RequestValidationError, handler(lambda e: invalid(e.errors())))
+    app.add_exception_handler(Exception, handler(lambda _: ApiError(500, "an error of the server")))
     app.add_exception_handler(HTTPException, handler(_http_problem))
 
 

@@ -6,13 +6,22 @@ values that would change the answer in a way that is not built.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from lambdascale.workload.request import Sampling
 
 GREEDY_BELOW = 1e-5  # a lower temperature divides logits by next to nothing
 INT64 = 1 << 63
 
+
+def _check_text(text: str) -> str:
+    """JSON can carry halves of characters, tokenizers take whole ones; raises ValueError."""
+    if any(0xD800 <= ord(letter) < 0xE000 for letter in text):
+        raise ValueError("the text has half a character (a lone surrogate); send Unicode")
+    return text
+
+
+Prose = Annotated[str, AfterValidator(_check_text)]
 Count = Annotated[int, Field(ge=1, le=1 << 20)]
 StopText = Annotated[str, Field(min_length=1, max_length=256)]
 
@@ -69,7 +78,7 @@ class Asked(BaseModel):
 class CompletionRequest(Asked):
     """A text, or its token ids, to be continued."""
 
-    prompt: str | list[int]
+    prompt: Prose | list[int]
 
 
 class TextPart(BaseModel):
@@ -77,7 +86,7 @@ class TextPart(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     type: Literal["text"]
-    text: str
+    text: Prose
 
 
 class Message(BaseModel):
@@ -85,7 +94,7 @@ class Message(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     role: Literal["system", "user", "assistant"]
-    content: str | list[TextPart]
+    content: Prose | list[TextPart]
 
     @property
     def text(self) -> str:

@@ -70,7 +70,7 @@ async def serve_http(
 
 
 def _config(app: Guard, endpoint: Endpoint) -> uvicorn.Config:
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     return uvicorn.Config(
         app,
         http="h11",
