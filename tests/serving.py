@@ -49,8 +49,10 @@ class Server:
 
 
 @contextmanager
-def serving(model: Path | str, *options: object) -> Iterator[Server]:
-    """Serve `model` on a free port; at the end SIGTERM, and whatever is left then is an error."""
+def serving(
+    model: Path | str, *options: object, signalled: signal.Signals = signal.SIGTERM
+) -> Iterator[Server]:
+    """Serve `model` on a free port; at the end a signal, and whatever is left then is an error."""
     with tempfile.TemporaryDirectory() as scratch:
         environment = os.environ | {"TMPDIR": scratch, KEY_VARIABLE: KEY}
         command = [sys.executable, "-m", "lambdascale", "serve", "--json", "--port", "0"]
@@ -65,8 +67,8 @@ def serving(model: Path | str, *options: object) -> Iterator[Server]:
             told = json.loads(process.stdout.readline())
             taken = footprint(process.pid, Path(scratch))
             yield Server(process, told["address"], told["models"][0])
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(END_S) == 143
+            process.send_signal(signalled)
+            assert process.wait(END_S) == 128 + signalled
             assert within(lambda: taken.gone)
         finally:
             process.kill()

@@ -1,6 +1,7 @@
 """A real endpoint over real agents, asked by OpenAI's own client: tokens, refusals, clients that leave."""
 
 import json
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import httpx
 import openai
 import pytest
 from engine_driver import reference, reference_model
-from serving import Server, serving
+from serving import END_S, Server, serving
 from tiny import TinyModel
 
 from lambdascale.model.catalogue import load_packed
@@ -278,3 +279,17 @@ def test_metrics_say_what_has_happened(server: Server):
     with server.http() as http:
         assert http.get("/openapi.json").json()["info"]["title"] == "λScale"
     assert moved > 0
+
+
+def test_an_interrupt_ends_open_streams_clearly_and_leaves_nothing(tiny_model: TinyModel):
+    """The load would take minutes."""
+    with serving(
+        tiny_model("llama"), "--nodes", 2, "--ssd-gbps", 1e-6, signalled=signal.SIGINT
+    ) as server:
+        body = {"model": server.model, "prompt": PROMPT, "stream": True}
+        with server.http() as http, http.stream("POST", "/v1/completions", json=body) as response:
+            lines = response.iter_lines()
+            assert next(lines) == ": loading 0 %"
+            server.process.send_signal(signal.SIGINT)
+            assert any("the server is shutting down" in line for line in lines)
+        server.process.wait(END_S)
