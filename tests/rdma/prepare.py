@@ -1,7 +1,7 @@
 """Prepare what tests need torch for, outside the virtual machine, where it would take minutes.
 
 python prepare.py FOLDER: a small Llama with random weights, packed, and FOLDER/expected.json with what
-`transformers` generates for a dozen prompts: [prompt ids, output ids] of each.
+`transformers` generates for some prompts: [prompt ids, output ids] of each.
 """
 
 import json
@@ -15,8 +15,8 @@ from lambdascale.experiments.inputs import load_inputs
 from lambdascale.experiments.parity import reference_outputs
 from lambdascale.experiments.spec import RunSpec
 
-NUM_REQUESTS = 12
-MAX_TOKENS = 40
+NUM_REQUESTS = 8
+MAX_TOKENS = 24
 
 
 def main(folder: Path) -> None:

@@ -15,7 +15,7 @@ from lambdascale.workload.request import Request
 
 AGENTS = "lambdascale.cluster.entry"
 LLAMA = "transformers.models.llama.modeling_llama"
-RATE = 125e3  # bytes/s: the load takes 13 s, so that requests come before it is over
+RATE = 250e3  # bytes/s: the load takes 7 s, so that requests come before it is over
 
 
 @pytest.mark.timeout(240)

@@ -16,7 +16,7 @@ from lambdascale.transport.rdma.verbs import e
 
 _MESSAGE = 1 << 26  # short enough to complete many times a second
 _SOFTWARE_MESSAGE = 1 << 16
-_SOFTWARE_SILENCE_S = 12.0
+_SOFTWARE_SILENCE_S = 9.0
 _WINDOWS = ("IBV_DEVICE_MEM_WINDOW_TYPE_2A", "IBV_DEVICE_MEM_WINDOW_TYPE_2B")
 
 
