@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> None:
 def _key(path: Path | None) -> str:
     """The API key, from a file or the environment, never from the command line, where others look."""
     if path is None:
-        return os.environ.get(KEY_VARIABLE, "")
+        return os.environ.pop(KEY_VARIABLE, "")  # agents inherit the rest of it
     try:
         key = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
