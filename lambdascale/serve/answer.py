@@ -1,6 +1,6 @@
 """The text of one answer while its tokens come: whole characters, cut before the first stop text.
 
-What may be the beginning of a stop text is held back until it is known.
+The first is the one that is complete first. What may be the beginning of one is held back until it is known.
 """
 
 from collections.abc import Collection, Sequence
