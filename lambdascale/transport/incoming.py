@@ -89,6 +89,7 @@ class Incoming(ABC):
         self._sock.sendall(Reply(Status.DONE, frame.seq, region.nbytes).pack())
 
     def _finish(self) -> None:
+        self._thread.join()  # to call this was the last that it did
         self._stopped.set()
         self._sock.close()
         self._dock.deliver(PeerLost(*self._guest))
@@ -100,7 +101,6 @@ class Incoming(ABC):
             self._stopped.set()
             shut_down(self._sock)
         await self._ended.wait()
-        self._thread.join()
 
 
 def receive_into(sock: socket.socket, view: memoryview) -> bool:

@@ -205,6 +205,7 @@ class StreamLink(ABC):
                 waiting.set_result(None)
 
     def _finish(self) -> None:
+        self._thread.join()  # to call this was the last that it did
         self._sock.close()
         self._jobs = SimpleQueue()
         while self._descriptors:
@@ -215,4 +216,3 @@ class StreamLink(ABC):
     async def close(self) -> None:
         self._stop("this link is closed")
         await self._ended.wait()
-        self._thread.join()

@@ -8,10 +8,12 @@ at 0.1 ms. `sendfile` from the memfd was slower (page-sized fragments).
 
 import socket
 
+from lambdascale.transport.base import Lane
 from lambdascale.transport.incoming import Incoming, receive_into
 from lambdascale.transport.memory import MemoryRegion
-from lambdascale.transport.outgoing import Job, StreamLink
-from lambdascale.transport.over_tcp import OverTcp
+from lambdascale.transport.outgoing import Job, LinkCallback, StreamLink
+from lambdascale.transport.over_tcp import CHECK_SECONDS, SILENCE_SECONDS, OverTcp, Silence
+from lambdascale.transport.pacing import Port
 from lambdascale.transport.threaded import ThreadedTransport
 from lambdascale.transport.wire import Reply
 
@@ -20,7 +22,24 @@ _SCRATCH_BYTES = 1 << 16
 
 
 class TcpLink(StreamLink):
-    """Sends frame and payload on one stream."""
+    """Sends frame and payload on one stream, and watches that it is acknowledged."""
+
+    def __init__(
+        self, sock: socket.socket, peer: int, lane: Lane, egress: Port, on_end: LinkCallback
+    ) -> None:
+        super().__init__(sock, peer, lane, egress, on_end)
+        self._silence = Silence(sock)
+        self._timer = self._loop.call_later(CHECK_SECONDS, self._check)
+
+    def _check(self) -> None:
+        if self._silence.is_loss():
+            self._stop(f"no answer for {SILENCE_SECONDS} s")
+        else:
+            self._timer = self._loop.call_later(CHECK_SECONDS, self._check)
+
+    def _stop(self, why: str) -> None:
+        self._timer.cancel()
+        super()._stop(why)
 
     async def _prepare(self, target: int, offset: int, nbytes: int) -> None:
         return  # the receiver checks the range

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from lambdascale.transport.base import Lane
 from lambdascale.transport.dock import Dock
 from lambdascale.transport.handshake import Guest
-from lambdascale.transport.over_tcp import SILENCE_SECONDS, OverTcp
+from lambdascale.transport.over_tcp import OverTcp, limit_answers
 from lambdascale.transport.rdma.contact import Contact, Talk
 from lambdascale.transport.rdma.incoming import RdmaIncoming
 from lambdascale.transport.rdma.link import RdmaLink
@@ -54,9 +54,9 @@ class RdmaTransport(OverTcp):
         return RdmaRegion.pinned(key, nbytes, pool, self._rails)
 
     def _make_socket(self) -> socket.socket:
-        """A connection that says little: silence while bytes are under way is a loss, too."""
+        """Neither end says much on a connection."""
         sock = super()._make_socket()
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_SECONDS * 1000)
+        limit_answers(sock)
         return sock
 
     async def _lead(self, sock: socket.socket, peer: int, lane: Lane) -> RdmaLink:
