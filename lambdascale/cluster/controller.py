@@ -63,28 +63,17 @@ class Controller:
 
     async def run(self, requests: Sequence[Request]) -> None:
         """Bring up the agents, serve every request, dismiss the agents; raises ConfigError at once."""
+        log = self._log
         check_requests([service.deployment for service in self.services.values()], requests)
-        self._log.restart()
+        log.restart()
         async with deadline(self._cluster.timeout_s, "the whole run"):
-            await self._bring_up()
+            await bring_up(
+                self._system, self._cluster, self.services, self.stock, self._members, log
+            )
             await self._serve(requests)
-            self._log.phase("finished")
+            log.phase("finished")
             for report in await self._members.dismiss():
-                self._log.add(NodeRecord(report.node, report.steps, report.overruns))
-
-    async def serve(self, ready: asyncio.Event) -> None:
-        """Bring up the agents, set `ready`, and serve what is submitted, for ever."""
-        self._log.restart()
-        async with deadline(self._cluster.timeout_s, "the start of the cluster"):
-            await self._bring_up()
-        self._open = True
-        ready.set()
-        await self._serve(())
-
-    async def _bring_up(self) -> None:
-        await bring_up(
-            self._system, self._cluster, self.services, self.stock, self._members, self._log
-        )
+                log.add(NodeRecord(report.node, report.steps, report.overruns))
 
     async def _serve(self, requests: Sequence[Request]) -> None:
         """From the start until everything is answered and nothing grows any more."""
@@ -126,6 +115,18 @@ class Controller:
             return wait_s
         self._pending -= 1
         return None
+
+    async def serve(self, ready: asyncio.Event) -> None:
+        """Bring up the agents, set `ready`, and serve what is submitted, for ever."""
+        log = self._log
+        log.restart()
+        async with deadline(self._cluster.timeout_s, "the start of the cluster"):
+            await bring_up(
+                self._system, self._cluster, self.services, self.stock, self._members, log
+            )
+        self._open = True
+        ready.set()
+        await self._serve(())
 
     def submit(self, request: Request) -> None:
         """Take in a request; raises OverloadedError with the seconds to wait, ConfigError."""

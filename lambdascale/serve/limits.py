@@ -19,7 +19,7 @@ class Endpoint:
     host: str = "127.0.0.1"
     port: int = 8000
     key: str = ""
-    max_body: int = 256 << 10
+    max_body: int = 64 << 10  # it is tokenised on the loop that the controller runs on
     max_header: int = 16 << 10
     max_connections: int = 512
     body_s: float = 20.0
