@@ -22,6 +22,7 @@ COMMANDS = {
     "scale": "grow a real model from k to N nodes, here or on a cluster, while they answer prompts",
     "simulate": "run the same system in virtual time: any number of nodes, no weights needed",
     "run": "replay a trace of requests on a cluster that scales with them, or simulate it",
+    "serve": "answer OpenAI's clients over HTTP, on nodes that come and go with the requests",
     "preflight": "show what the nodes of a cluster have, and what to do before a run there",
     "fetch": "put a model, packed and ready to scale, or a real trace into the cache",
 }
@@ -29,7 +30,8 @@ EXAMPLES = """examples:
   lambdascale plan --nodes 8 --sources 2
   lambdascale scale --nodes 4 --sources 2 --link-gbps 1 --prompts prompts.txt
   lambdascale simulate --model llama-2-13b --nodes 12 --sources 1
-  lambdascale run --nodes 4 --trace trace.csv --speedup 6"""
+  lambdascale run --nodes 4 --trace trace.csv --speedup 6
+  lambdascale serve --nodes 4 --port 8000"""
 BAD_INPUT, OUTPUT_CLOSED, INTERRUPTED, TERMINATED = 2, 141, 130, 143  # exit statuses
 
 

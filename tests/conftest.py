@@ -16,8 +16,12 @@ collect_ignore = [
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How many random runs there are; many more are a soak."""
+    """How many random runs there are, and how many clients at a time; many more are a soak."""
     parser.addoption("--seeds", type=int, default=40, help="random serverless runs (default 40)")
+    parser.addoption(
+        "--clients", type=int, default=0, help="clients of the endpoint (default none)"
+    )
+    parser.addoption("--load-s", type=float, default=120.0, help="seconds that they ask for (120)")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -53,9 +53,13 @@ def regions(process: psutil.Process) -> int:
 
 
 def files(folder: Path) -> list[Path]:
-    """Files in `folder`, and those of ours where shared memory with names would be."""
+    """Files in `folder`, and those of ours where shared memory with names would be.
+
+    The folder that torch makes for what it may compile later is torch's, and stays.
+    """
     named = [p for where in SHARED if where.is_dir() for p in where.glob("*lambdascale*")]
-    return [*folder.rglob("*"), *named]
+    made = [p for p in folder.rglob("*") if not p.name.startswith("torchinductor_")]
+    return [*made, *named]
 
 
 def alive(processes: tuple[psutil.Process, ...]) -> list[psutil.Process]:

@@ -5,7 +5,7 @@ paper.md 6.1), so that loads are as long, compared with each other, as there.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lambdascale.cli.options import number, positive
@@ -73,6 +73,22 @@ SWITCHES = (
 def add(parser: argparse.ArgumentParser) -> None:
     """Add all of them."""
     rows = {"the workload": WORKLOAD, "the cluster": CLUSTER, "the system": SYSTEM}
+    group = add_rows(parser, rows)
+    for name, meaning in SWITCHES:
+        group.add_argument(name, action="store_true", help=meaning)
+    parser.add_argument(
+        "--rename",
+        metavar="OLD=NEW",
+        action="append",
+        default=[],
+        help="serve model NEW for the trace's OLD; again for several (one --model: for all)",
+    )
+
+
+def add_rows(
+    parser: argparse.ArgumentParser, rows: Mapping[str, Sequence[Row]]
+) -> argparse._ArgumentGroup:
+    """Add a group of options per title; return the last one."""
     for title, options in rows.items():
         group = parser.add_argument_group(title)
         for option, kind, default, meaning in options:
@@ -87,15 +103,7 @@ def add(parser: argparse.ArgumentParser) -> None:
             group.add_argument(
                 name, metavar=metavar, type=kind, default=default, help=meaning + shown
             )
-    for name, meaning in SWITCHES:
-        group.add_argument(name, action="store_true", help=meaning)
-    parser.add_argument(
-        "--rename",
-        metavar="OLD=NEW",
-        action="append",
-        default=[],
-        help="serve model NEW for the trace's OLD; again for several (one --model: for all)",
-    )
+    return group
 
 
 def trace_spec(

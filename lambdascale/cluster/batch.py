@@ -112,7 +112,7 @@ class MicroBatch:
             chunks.append(Chunk(run.slot, run.computed, length, emit))
             tokens.extend(run.tokens[run.computed : run.computed + length])
             if emit:
-                picks.append(Pick(run.request.id, run.position, run.request.sampling))
+                picks.append(Pick(run.request.draw_id, run.position, run.request.sampling))
         return Composed(tuple(chunks), tuple(tokens), tuple(picks))
 
     def _next(self, budget: int) -> list[Running]:

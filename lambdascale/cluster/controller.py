@@ -57,6 +57,7 @@ class Controller:
         }
         self._balance = Balance(system, cluster, self.services, self.stock, members, log)
         self._pending = 0
+        self._open = False  # requests may come that nobody has told it of
         self._given_up: set[int] = set()  # cancelled requests that have not been taken in
         self._over = asyncio.Event()
 
@@ -115,6 +116,18 @@ class Controller:
         self._pending -= 1
         return None
 
+    async def serve(self, ready: asyncio.Event) -> None:
+        """Bring up the agents, set `ready`, and serve what is submitted, for ever."""
+        log = self._log
+        log.restart()
+        async with deadline(self._cluster.timeout_s, "the start of the cluster"):
+            await bring_up(
+                self._system, self._cluster, self.services, self.stock, self._members, log
+            )
+        self._open = True
+        ready.set()
+        await self._serve(())
+
     def submit(self, request: Request) -> None:
         """Take in a request; raises OverloadedError with the seconds to wait, ConfigError."""
         self._service(request).submit(request)
@@ -122,7 +135,8 @@ class Controller:
 
     def cancel(self, request: Request) -> None:
         """Give up a request, even one that has not come yet; its slot is free at the next step boundary."""
-        self._given_up.add(request.id)
+        if self._pending:
+            self._given_up.add(request.id)
         self._service(request).cancel(request.id)
         self._changed()
 
@@ -159,7 +173,7 @@ class Controller:
                 service.dispatch()
                 service.conclude()
         self._balance.wake()
-        if not self._pending and all(s.over for s in self.services.values()):
+        if not (self._pending or self._open) and all(s.over for s in self.services.values()):
             self._over.set()
 
     def _serving(self, pipeline: int) -> Service:

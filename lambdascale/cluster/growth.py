@@ -78,6 +78,7 @@ class Growth:
         self.begun_s = now()
         self.setup_s = _setup_s(system, image, plan)
         self._model = model
+        self._num_blocks = len(image.checksums)
         self._slices = slices
         self._system = system
         self._transfers = slices.transfers(plan.transfers)
@@ -90,6 +91,11 @@ class Growth:
     def over(self) -> bool:
         """Is every member a replica, and everybody who had to move served again?"""
         return self.formation.settled and not self.resuming
+
+    @property
+    def share(self) -> float:
+        """The share of the model's blocks that its members hold together."""
+        return len(set().union(*self._held.values())) / self._num_blocks
 
     def connect(self, send: Send, addresses: dict[int, str]) -> bool:
         """Ask for the links that are needed; True if there are none to wait for."""

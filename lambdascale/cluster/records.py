@@ -193,15 +193,20 @@ Record = (
 class RunLog:
     """Collects records and shows each to `watch` as it happens.
 
-    With `every_token` False it wants only the first and the last token of a request.
+    With `every_token` False it wants only the first and the last token of a request; without `keep` it only
+    shows, as what serves for ever must.
     """
 
     def __init__(
-        self, watch: Callable[[Record], None] = lambda _: None, every_token: bool = True
+        self,
+        watch: Callable[[Record], None] = lambda _: None,
+        every_token: bool = True,
+        keep: bool = True,
     ) -> None:
         self.records: list[Record] = []
         self.every_token = every_token
         self._watch = watch
+        self._keep = keep
         self._start_s = 0.0
         self._phases: set[str] = set()
 
@@ -222,7 +227,8 @@ class RunLog:
 
     def add(self, record: Record) -> None:
         """Append a record."""
-        self.records.append(record)
+        if self._keep:
+            self.records.append(record)
         self._watch(record)
 
     def phase(self, name: str) -> None:

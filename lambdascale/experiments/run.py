@@ -24,7 +24,7 @@ from lambdascale.experiments.agents import ENTRY, agent_site
 from lambdascale.experiments.inputs import Inputs, check, check_inputs, load_inputs, load_model
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.scaling import scale_out
-from lambdascale.experiments.session import Session
+from lambdascale.experiments.session import Session, Work
 from lambdascale.experiments.simulated import simulate
 from lambdascale.experiments.spec import RunSpec
 from lambdascale.fleet.base import Site
@@ -68,24 +68,28 @@ def run(
     return RunResult.of(spec, log.records, inputs.requests)
 
 
-def in_processes(session: Session, log: RunLog, site: Site, called_s: float) -> None:
-    """Run a session on real agents at `site`; it was asked for at `called_s`."""
+def in_processes(
+    session: Session, log: RunLog, site: Site, called_s: float, work: Work | None = None
+) -> None:
+    """Run a session on real agents at `site`; it was asked for at `called_s`. `work`: see `Session.run`."""
     # not made before an agent stores an image: who is killed here could not remove it
     folder = Path(tempfile.gettempdir(), f"lambdascale-ssd-{secrets.token_hex(8)}")
     agents = [replace(a, ssd=str(folder / str(a.node))) for a in session.agents]
     try:
-        in_thread(_real(replace(session, agents=tuple(agents)), log, site, called_s))
+        in_thread(_real(replace(session, agents=tuple(agents)), log, site, called_s, work))
     finally:
         if folder.exists():
             shutil.rmtree(folder)
 
 
-async def _real(session: Session, log: RunLog, site: Site, called_s: float) -> None:
+async def _real(
+    session: Session, log: RunLog, site: Site, called_s: float, work: Work | None
+) -> None:
     secret = secrets.token_bytes(SECRET_BYTES)
     log.restart()
     log.add(PhaseRecord("called", log.since(called_s)))
     log.phase("inputs ready")
-    await session.run(StreamControl(secret, site.host), site.fleet(secret, ENTRY), log)
+    await session.run(StreamControl(secret, site.host), site.fleet(secret, ENTRY), log, work)
 
 
 def run_all(

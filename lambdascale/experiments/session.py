@@ -1,6 +1,6 @@
 """One run on given leaves: listen, start the fleet, let the controller work, leave nothing behind."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -12,6 +12,8 @@ from lambdascale.config import SystemSpec
 from lambdascale.control.base import Control
 from lambdascale.fleet.base import AgentSpec, Fleet
 from lambdascale.workload.request import Request
+
+Work = Callable[[Controller], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,13 @@ class Session:
         """Return the controller of these agents."""
         return Controller(self.system, self.cluster, self.deployments, members, log)
 
-    async def run(self, control: Control, fleet: Fleet, log: RunLog) -> None:
-        """Run to the end; whatever happens, the fleet is gone afterwards."""
+    async def run(
+        self, control: Control, fleet: Fleet, log: RunLog, work: Work | None = None
+    ) -> None:
+        """Run to the end; whatever happens, the fleet is gone afterwards.
+
+        `work` is what to do with the controller, if not to serve the requests of this session.
+        """
         async with AsyncExitStack() as stack:
             stack.push_async_callback(fleet.close)
             listener = await control.listen()
@@ -40,7 +47,7 @@ class Session:
             try:
                 agents = tuple(agent.at(listener.address) for agent in self.agents)
                 await fleet.start(agents)
-                await controller.run(self.requests)
+                await (work(controller) if work else controller.run(self.requests))
             except BaseException:
                 await fleet.close()  # first of all: agents have nobody to complain to any more
                 raise

@@ -55,7 +55,7 @@ def run_trace(
     if spec.clock == "virtual":
         in_virtual_time(session, log, spec.conditions)
     else:
-        _check_memory(spec, session)
+        check_cluster_memory(spec, session)
         with nullcontext(site) if site else agent_site() as warm:
             in_processes(session, log, warm, called_s)
     return RunResult.of(spec, log.records, workload.requests, workload.note)
@@ -138,7 +138,8 @@ def _agent(spec: TraceSpec, node: int) -> AgentSpec:
     return AgentSpec(node, "", spec.transport, link, spec.device, ssd, pcie)
 
 
-def _check_memory(spec: TraceSpec, session: Session) -> None:
+def check_cluster_memory(spec: TraceSpec, session: Session) -> None:
+    """Raise ConfigError if the nodes of `session` are here and need more memory than there is."""
     if spec.cluster:
         return
     capacity = session.cluster.capacity

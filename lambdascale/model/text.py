@@ -5,12 +5,13 @@ text that is never cut inside a character.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import AutoTokenizer
 
-from lambdascale.errors import ModelError
+from lambdascale.errors import ConfigError, ModelError
 from lambdascale.model.packed import PackedModel
 
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>")
@@ -40,11 +41,22 @@ class Tokenizer:
 
     def encode_chat(self, prompt: str) -> tuple[int, ...]:
         """Return the ids of one user message that asks for an answer (plain text if no template)."""
+        return self.encode_messages([{"role": "user", "content": prompt}])
+
+    def encode_messages(self, messages: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
+        """Return the ids of a conversation (`role` and `content` each) that asks for the next message.
+
+        A model without a template reads the texts one after the other; raises ConfigError if its template
+        does not take such a conversation.
+        """
         if self._tokenizer.chat_template is None:
-            return self.encode(prompt)
-        text = self._tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False
-        )
+            return self.encode("\n".join(message["content"] for message in messages))
+        try:
+            text = self._tokenizer.apply_chat_template(
+                list(messages), add_generation_prompt=True, tokenize=False
+            )
+        except TemplateError as error:
+            raise ConfigError(f"the model's chat template refuses this: {error}") from error
         return tuple(self._tokenizer.encode(text, add_special_tokens=False))
 
     def decode(self, ids: Iterable[int]) -> str:

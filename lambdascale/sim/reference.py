@@ -44,6 +44,6 @@ async def _generate(
         chunk = Chunk(0, start, len(pending), emit=True)
         rows = await engine.forward(Step(0, model.layout.num_parts, (chunk,), tokens=pending))
         start += len(pending)
-        pending = await engine.sample(rows, [Pick(request.id, len(output), request.sampling)])
+        pending = await engine.sample(rows, [Pick(request.draw_id, len(output), request.sampling)])
         output += pending
     return tuple(output)

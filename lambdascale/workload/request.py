@@ -36,7 +36,9 @@ class Request:
     """`prompt` token ids and at most `max_tokens` to generate.
 
     `arrival_s` counts from the start of the run. `model` names who is to answer; empty: the only model
-    there is. Numbers are plain `int`s: those of arrays and tensors do not travel. Raises ConfigError.
+    there is. Draws are keyed by `key` in the place of `id`, if given: who asks the same again, with the same
+    seed, gets the same. Numbers are plain `int`s: those of arrays and tensors do not travel. Raises
+    ConfigError.
     """
 
     id: int
@@ -46,6 +48,12 @@ class Request:
     stop: tuple[int, ...] = ()
     arrival_s: float = 0.0
     model: str = ""
+    key: int | None = None
+
+    @property
+    def draw_id(self) -> int:
+        """What its draws are keyed by, beside seed and position."""
+        return self.id if self.key is None else self.key
 
     def __post_init__(self) -> None:
         _plain("id of a request", (self.id,))

@@ -1,0 +1,90 @@
+"""Serving over HTTP for as long as it is wanted: real agents, one controller, one endpoint, one event loop.
+
+Unlike a run it keeps no records; what is worth knowing is in the metrics.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from socket import socket
+
+from lambdascale.cluster.controller import Controller
+from lambdascale.cluster.records import Record, RunLog
+from lambdascale.errors import ConfigError, LambdaScaleError
+from lambdascale.experiments.agents import agent_site
+from lambdascale.experiments.run import in_processes
+from lambdascale.experiments.session import Session
+from lambdascale.experiments.trace_run import Workload, check_cluster_memory, trace_session
+from lambdascale.experiments.trace_spec import TraceSpec
+from lambdascale.model.catalogue import load_packed
+from lambdascale.model.checksum import block_checksums
+from lambdascale.model.image import ImageSource
+from lambdascale.model.packed import PackedModel
+from lambdascale.serve.app import make_app
+from lambdascale.serve.backend import Backend, Model
+from lambdascale.serve.limits import Endpoint
+from lambdascale.serve.metrics import Metrics
+from lambdascale.serve.server import address_of, bound, serve_http
+from lambdascale.serve.streams import Streams
+
+Ready = Callable[[str, Sequence[str]], None]
+
+
+def serve(spec: TraceSpec, endpoint: Endpoint, ready: Ready) -> None:
+    """Serve the models of `spec` until interrupted; `ready` is told address and models in time for requests.
+
+    Nothing of the specification's trace counts. Raises LambdaScaleError.
+    """
+    called_s = time.monotonic()
+    with bound(endpoint) as sock, agent_site() as site:
+        service = _Service(spec, [load_packed(model, spec.dtype) for model in spec.models])
+        check_cluster_memory(spec, service.session)
+
+        async def work(controller: Controller) -> None:
+            await service.run(controller, sock, endpoint, ready)
+
+        in_processes(service.session, RunLog(service.see, keep=False), site, called_s, work)
+
+
+class _Service:
+    """What is served, and what becomes of its records."""
+
+    def __init__(self, spec: TraceSpec, packed: Sequence[PackedModel]) -> None:
+        images = {p.layout.model: _image(spec, p) for p in packed}
+        if len(images) < len(packed):
+            raise ConfigError("two models have the same name; rename the folder of one of them")
+        self.session: Session = trace_session(spec, Workload(images, (), ""))
+        self._models = {p.layout.model: Model.of(p, spec.max_length) for p in packed}
+        self._metrics = Metrics({name: image.blocks for name, image in images.items()})
+        self._streams = Streams()
+
+    def see(self, record: Record) -> None:
+        """Pass a record on."""
+        self._streams.see(record)
+        self._metrics.see(record)
+
+    async def run(
+        self,
+        controller: Controller,
+        sock: socket,
+        endpoint: Endpoint,
+        ready: Ready,
+    ) -> None:
+        """Serve on `sock` until cancelled; raises what ends the controller, after telling every client."""
+        self._metrics.watch(controller)
+        backend = Backend(self._models, controller, self._streams)
+        app = make_app(backend, self._metrics, endpoint)
+        up = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(controller.serve(up))
+            await up.wait()
+            told = partial(ready, address_of(sock), tuple(self._models))
+            await serve_http(app, sock, endpoint, told, self._hang_up)
+
+    def _hang_up(self) -> None:
+        self._streams.end(LambdaScaleError("the server is shutting down; ask again later"))
+
+
+def _image(spec: TraceSpec, packed: PackedModel) -> ImageSource:
+    return ImageSource.of(packed, block_checksums(packed, spec.num_blocks))

@@ -1,0 +1,1 @@
+"""The endpoint: OpenAI's HTTP interface over a running controller."""

@@ -1,0 +1,76 @@
+"""A real `lambdascale serve` for tests: a process of its own, asked over HTTP; nothing of it stays."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from leftovers import footprint, within
+from openai import OpenAI
+
+from lambdascale.cli.serve import KEY_VARIABLE
+
+START_S, END_S = 90.0, 20.0
+KEY = "a key of tests".replace(" ", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where it is, and which model it has."""
+
+    process: subprocess.Popen[str]
+    address: str
+    model: str
+
+    @property
+    def root(self) -> str:
+        return self.address.removesuffix("/v1")
+
+    def client(self, key: str = KEY) -> OpenAI:
+        return OpenAI(base_url=self.address, api_key=key, max_retries=0, timeout=60)
+
+    def http(self, key: str = KEY) -> httpx.Client:
+        return httpx.Client(
+            base_url=self.root, headers={"authorization": f"Bearer {key}"}, timeout=60
+        )
+
+    def metric(self, sample: str) -> float:
+        """The value of a sample, 0 if there is none."""
+        with self.http() as http:
+            lines = http.get("/metrics").text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(sample))
+
+
+@contextmanager
+def serving(
+    model: Path | str, *options: object, signalled: signal.Signals = signal.SIGTERM
+) -> Iterator[Server]:
+    """Serve `model` on a free port; at the end a signal, and whatever is left then is an error."""
+    with tempfile.TemporaryDirectory() as scratch:
+        environment = os.environ | {"TMPDIR": scratch, KEY_VARIABLE: KEY}
+        command = [sys.executable, "-m", "lambdascale", "serve", "--json", "--port", "0"]
+        process = subprocess.Popen(
+            [*command, "--model", str(model), *map(str, options)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        assert process.stdout is not None
+        try:
+            told = json.loads(process.stdout.readline())
+            taken = footprint(process.pid, Path(scratch))
+            yield Server(process, told["address"], told["models"][0])
+            process.send_signal(signalled)
+            assert process.wait(END_S) == 128 + signalled
+            assert within(lambda: taken.gone)
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
