@@ -40,7 +40,7 @@ def draw(parts: DataFrame, uses: DataFrame, bodies: DataFrame) -> Figure:
     style.need(bodies, "bodies", "leaf interface kind body")
     sheet = style.Sheet(figsize=(8.6, 8.8), layout="constrained")
     panel = sheet.subplots()
-    panel.set(xlim=(-1, 101), ylim=(0, 114))
+    panel.set(xlim=(-1, 101), ylim=(-3, 114))
     panel.axis("off")
     for name, place in FRAMES.items():
         _frame(panel, name, place)

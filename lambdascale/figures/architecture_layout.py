@@ -42,9 +42,9 @@ BOXES = {
     "model manager": Place(22, 23, 17.5, 9),
     "transfer module": Place(41.25, 23, 17.5, 9),
     "inference module": Place(60.5, 23, 17.5, 9),
-    "storage": Place(20, 3.5, 19, 13),
-    "transport": Place(40.5, 3.5, 19, 13),
-    "engine": Place(61, 3.5, 19, 13),
+    "storage": Place(20, -2, 19, 18.5),
+    "transport": Place(40.5, -2, 19, 18.5),
+    "engine": Place(61, -2, 19, 18.5),
 }
 FLOORS = {  # where the floor of a part is written, for all in its row
     "experiments, figures, notebooks, command line": (82.0, 110.0),
