@@ -8,7 +8,7 @@ by whom the controller asks.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lambdascale.clock import now
 from lambdascale.cluster.links import Links
@@ -44,14 +44,27 @@ class Ticks:
                 await self._opened.wait_for(lambda: self._open >= tick)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sends:
-    """What one node sends in one scale-out: in order, to where, at most `window` writes in flight."""
+    """What one node sends in one scale-out: in order, to where, at most `window` writes in flight.
+
+    `delivered`: what has reached its peer. `stop` lets no other write begin; `over` is set after the last.
+    """
 
     transfers: Sequence[Transfer]
     bases: Mapping[int, int]
     window: int
     ticks: Ticks
+    delivered: list[Transfer] = field(default_factory=list)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    stopped: bool = False
+    posting: asyncio.Task[None] | None = None
+
+    def stop(self) -> None:
+        """Begin no more writes."""
+        self.stopped = True
+        if self.posting is not None:
+            self.posting.cancel()
 
 
 class ModelCopy:
@@ -115,20 +128,34 @@ class ModelCopy:
         return arrival
 
     async def send_all(self, sends: Sends) -> None:
-        """Carry out this node's sends in order."""
-        places = asyncio.Semaphore(sends.window)
+        """Carry out this node's sends in order, until they are done or stopped."""
         async with asyncio.TaskGroup() as group:
-            for transfer in sends.transfers:
-                await sends.ticks.wait(transfer.tick)
-                await self.present(transfer.block)
-                await places.acquire()
-                sending = group.create_task(self.send(transfer, sends.bases[transfer.dst]))
-                sending.add_done_callback(lambda _: places.release())
+            if not sends.stopped:
+                sends.posting = group.create_task(self._post_all(sends, group))
+        sends.over.set()
 
-    async def send(self, transfer: Transfer, base: int) -> None:
-        """Write one block into the peer's copy, whose image begins at `base` of its GPU arena."""
-        link = await self._links.get(transfer.dst, Lane.BULK)
+    async def _post_all(self, sends: Sends, group: asyncio.TaskGroup) -> None:
+        """Begin one write after the other; to be cancelled between them, it leaves those in flight alone."""
+        places = asyncio.Semaphore(sends.window)
+        for transfer in sends.transfers:
+            await sends.ticks.wait(transfer.tick)
+            await self.present(transfer.block)
+            await places.acquire()
+            sending = group.create_task(self._deliver(transfer, sends))
+            sending.add_done_callback(lambda _: places.release())
+
+    async def _deliver(self, transfer: Transfer, sends: Sends) -> None:
+        if await self.send(transfer, sends.bases[transfer.dst]):
+            sends.delivered.append(transfer)
+
+    async def send(self, transfer: Transfer, base: int) -> bool:
+        """Write one block into the peer's copy, whose image begins at `base` of its GPU arena.
+
+        False if the peer is gone.
+        """
         offset, nbytes = self.span(transfer.block)
         target = offset - self.base + base
-        notice = tag(Kind.BLOCK, transfer.block)
-        await link.write(self.region, offset, nbytes, GPU, target, notice)
+        notice, dst = tag(Kind.BLOCK, transfer.block), transfer.dst
+        return await self._links.write(
+            dst, Lane.BULK, self.region, offset, nbytes, GPU, target, notice
+        )

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Holdings:
         self._storage = storage
         self._reporter = reporter
         self._copies: dict[tuple[Tier, str], ModelCopy] = {}
-        self._ticks: dict[int, Ticks] = {}
+        self._sends: dict[int, Sends] = {}  # by scale-out; those that are over until a copy leaves
         self._paging = asyncio.Lock()  # pages are made present or given back, one thing at a time
 
     def hold(self, message: m.Hold) -> None:
@@ -62,6 +62,7 @@ class Holdings:
     def drop(self, message: m.Drop) -> Coroutine[Any, Any, None] | None:
         """Forget a copy; return the work of giving its pages back, if nobody needs the room now."""
         del self._copies[message.tier, message.model]
+        self._sends = {n: s for n, s in self._sends.items() if not s.over.is_set()}
         if not message.release:
             return None
         arena = self._arenas[message.tier]
@@ -131,18 +132,25 @@ class Holdings:
             )
         self._reporter.add(message.model, message.target, arrival)
 
-    async def send_all(self, message: m.Multicast) -> None:
-        """Carry out this node's part of a multicast."""
-        ticks = self._ticks[message.scale_out] = Ticks(message.barrier)
-        copy = self.copy(message.tier, message.model)
-        await copy.send_all(Sends(message.sends, message.bases, message.window, ticks))
-        del self._ticks[message.scale_out]
+    def send_all(self, message: m.Multicast) -> Coroutine[Any, Any, None]:
+        """Return the work of this node's part of a multicast."""
+        ticks = Ticks(message.barrier)
+        sends = Sends(message.sends, message.bases, message.window, ticks)
+        self._sends[message.scale_out] = sends
+        return self.copy(message.tier, message.model).send_all(sends)
+
+    def stop(self, scale_outs: Collection[int]) -> dict[int, Sends]:
+        """Begin no more sends of these; return what has been sent, of which the last may be in flight."""
+        stopped = {number: self._sends[number] for number in scale_outs if number in self._sends}
+        for sends in stopped.values():
+            sends.stop()
+        return stopped
 
     async def open_tick(self, message: m.OpenTick) -> None:
         """Let the sends of a tick start, if any are left."""
         await asyncio.sleep(message.message_s)
-        if message.scale_out in self._ticks:
-            await self._ticks[message.scale_out].open(message.tick)
+        if message.scale_out in self._sends:
+            await self._sends[message.scale_out].ticks.open(message.tick)
 
     async def resend(self, message: m.Resend) -> None:
         """Send a block again that arrived corrupted."""
