@@ -116,7 +116,8 @@ class CheckedController(Controller):
     def _cover(self, coverage: m.Coverage) -> bool:
         for arrival in coverage.arrivals:
             tiers = (Tier.GPU, Tier.HOST) if arrival.origin == "network" else ()
-            if arrival.src not in self._members.alive:
+            service = self.services[coverage.model]
+            if arrival.src not in self._members.alive or not service.has(coverage.node):
                 continue
             copies = [self.stock.residency.copy(arrival.src, t, coverage.model) for t in tiers]
             assert not tiers or any(copy and copy.pins for copy in copies), "senders stay"

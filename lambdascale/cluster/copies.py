@@ -7,8 +7,10 @@ by whom the controller asks.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from lambdascale.clock import now
 from lambdascale.cluster.links import Links
@@ -44,11 +46,35 @@ class Ticks:
                 await self._opened.wait_for(lambda: self._open >= tick)
 
 
-@dataclass(slots=True)
+class Course:
+    """Steps that begin one after the other; `over` is set when the last of those that began has ended."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+        self._stopped = False
+        self._beginning: asyncio.Task[None] | None = None
+
+    def stop(self) -> None:
+        """Begin no more steps."""
+        self._stopped = True
+        if self._beginning is not None:
+            self._beginning.cancel()
+
+    async def run(self, begin: Callable[[asyncio.TaskGroup], Coroutine[Any, Any, None]]) -> None:
+        """Let `begin` create steps in a group, until it ends or is stopped; wait for those steps."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                if not self._stopped:
+                    self._beginning = group.create_task(begin(group))
+        finally:
+            self.over.set()
+
+
+@dataclass(frozen=True, slots=True)
 class Sends:
     """What one node sends in one scale-out: in order, to where, at most `window` writes in flight.
 
-    `delivered`: what has reached its peer. `stop` lets no other write begin; `over` is set after the last.
+    `delivered`: what has reached its peer so far.
     """
 
     transfers: Sequence[Transfer]
@@ -56,15 +82,7 @@ class Sends:
     window: int
     ticks: Ticks
     delivered: list[Transfer] = field(default_factory=list)
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    stopped: bool = False
-    posting: asyncio.Task[None] | None = None
-
-    def stop(self) -> None:
-        """Begin no more writes."""
-        self.stopped = True
-        if self.posting is not None:
-            self.posting.cancel()
+    course: Course = field(default_factory=Course)
 
 
 class ModelCopy:
@@ -129,13 +147,9 @@ class ModelCopy:
 
     async def send_all(self, sends: Sends) -> None:
         """Carry out this node's sends in order, until they are done or stopped."""
-        async with asyncio.TaskGroup() as group:
-            if not sends.stopped:
-                sends.posting = group.create_task(self._post_all(sends, group))
-        sends.over.set()
+        await sends.course.run(partial(self._post_all, sends))
 
     async def _post_all(self, sends: Sends, group: asyncio.TaskGroup) -> None:
-        """Begin one write after the other; to be cancelled between them, it leaves those in flight alone."""
         places = asyncio.Semaphore(sends.window)
         for transfer in sends.transfers:
             await sends.ticks.wait(transfer.tick)

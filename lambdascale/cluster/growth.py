@@ -153,8 +153,13 @@ class Growth:
     def lose(self, instance: int) -> None:
         """An instance is gone, or gives up."""
         self.plan = without(self.plan, instance)
+        self._plan_sends([t for t in self._transfers if self._is_kept(t, instance)])
         self.formation.lose(instance)
         self._connecting.difference_update(self._slices.nodes(instance))
+
+    def _is_kept(self, transfer: Transfer, lost: int) -> bool:
+        ends = (self._slices.instance(node) for node in (transfer.src, transfer.dst))
+        return lost not in ends
 
     @property
     def connecting(self) -> bool:
@@ -163,7 +168,10 @@ class Growth:
 
     def due(self, delivered: Mapping[int, Collection[int]]) -> dict[int, frozenset[int]]:
         """Return what every member has, or surely gets: what has been delivered to its nodes, own loads."""
-        own = {load.node: load.blocks for load in self.plan.loads if load.target is Tier.GPU}
+        own: defaultdict[int, set[int]] = defaultdict(set)
+        for load in self.plan.loads:
+            if load.target is Tier.GPU:
+                own[load.node].update(load.blocks)
         self._expected = {
             node: self._held[node].union(delivered.get(node, ()))
             for instance in self.plan.members
@@ -171,7 +179,7 @@ class Growth:
         }
         return {
             instance: self.formation.held[instance].union(
-                own.get(instance, ()),
+                own[instance],
                 (b for b in range(self.num_blocks) if self._complete(instance, b, self._expected)),
             )
             for instance in self.plan.members

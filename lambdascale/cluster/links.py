@@ -10,6 +10,11 @@ from lambdascale.errors import PeerGoneError
 from lambdascale.transport.base import Lane, Link, Region, Transport
 
 
+def _see(opening: asyncio.Task[Link]) -> None:
+    if not opening.cancelled():
+        opening.exception()
+
+
 def _ignore(peer: int) -> None:
     pass
 
@@ -58,7 +63,8 @@ class Links:
             raise PeerGoneError(peer, "its address was never announced")
         if (peer, lane) not in self._links:
             connecting = self._transport.connect(peer, self._addresses[peer], lane)
-            self._links[peer, lane] = asyncio.ensure_future(connecting)
+            self._links[peer, lane] = opening = asyncio.ensure_future(connecting)
+            opening.add_done_callback(_see)  # whoever waited may be gone
         opening = self._links[peer, lane]
         try:
             return await asyncio.shield(opening)

@@ -72,7 +72,9 @@ class Recovery:
         for waiting in self._noting.values():
             waiting.discard(end.node)
         self._noting[end.node] = set(alive)
-        self._members.tell(alive, m.NodeLost(end.node, tuple(waves)))
+        for node in alive:
+            forsaken = tuple(s.model for s in self._services.values() if s.forsakes(node))
+            self._members.send(node, m.NodeLost(end.node, tuple(waves), forsaken))
         self._go_on()
 
     def noted(self, message: m.LossNoted) -> None:

@@ -140,6 +140,10 @@ class Service:
             growth.repairing = True
         return tuple(growth.wave for growth in held)
 
+    def forsakes(self, node: int) -> bool:
+        """Is `node` part of an instance that lacks another one?"""
+        return self._stock.slices[self.model].instance(node) in self._losses.instances
+
     def _break(self, served: Served, node: int) -> None:
         """A pipeline has lost a stage: it, and whom it served, will be seen to."""
         if served.head == node:
@@ -155,7 +159,7 @@ class Service:
         for request in losses.requests:
             self._switching.resumed(self, request)
         for instance in losses.instances:
-            self._stock.withdraw(instance, self.model)
+            self._withdraw(instance)
         for pipeline, growth in losses.pipelines.items():
             self.free(growth, pipeline, ())
 
@@ -164,11 +168,15 @@ class Service:
         for instance in [i for group in growth.plan.groups for i in group]:
             growth.lose(instance)
             del self._growth_of[instance]
-            for other in self.growths.values():
-                while (instance, Tier.GPU) in other.pinned:
-                    other.pinned.remove((instance, Tier.GPU))
-                    self._stock.unpin_all(self.model, [(instance, Tier.GPU)])
-            self._stock.withdraw(instance, self.model)
+            self._withdraw(instance)
+
+    def _withdraw(self, instance: int) -> None:
+        """An instance comes to nothing, and sends nothing."""
+        copy = (instance, Tier.GPU)
+        for growth in self.growths.values():
+            self._stock.unpin_all(self.model, [pin for pin in growth.pinned if pin == copy])
+            growth.pinned = [pin for pin in growth.pinned if pin != copy]
+        self._stock.withdraw(instance, self.model)
 
     def fail(self) -> list[int]:
         """No copy of the model is left: give up all requests, and return them."""

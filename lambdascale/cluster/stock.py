@@ -243,15 +243,15 @@ class Stock:
         return frozenset(copy.model for copy in copies if self._is_last(copy))
 
     def _is_last(self, copy: Copy) -> bool:
-        """Is it on no SSD, and in no memory but here?"""
-        slices, model = self.slices[copy.model], copy.model
+        """Is it on no SSD, and in no memory but here? Slices of several instances make none."""
+        model = copy.model
         if copy.tier is Tier.SSD or self.residency.holders(model, Tier.SSD):
             return False
-        like = slices.position(copy.node)  # who has the same slice
+        own = self.slices[model].instance(copy.node)
         return not any(
-            slices.position(node) == like and (node, tier) != (copy.node, copy.tier)
+            (instance, tier) != (own, copy.tier)
             for tier in (Tier.GPU, Tier.HOST)
-            for node in self.residency.holders(model, tier)
+            for instance in self.holders(model, tier)
         )
 
     def _begin_demotion(self, node: int, tier: Tier, model: str) -> bool:

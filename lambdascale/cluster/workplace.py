@@ -31,15 +31,15 @@ Work = Coroutine[Any, Any, None]
 
 @dataclass(frozen=True, slots=True)
 class Losing:
-    """What a node has begun that has to do with one that is gone: sends, and heads of broken pipelines."""
+    """What a node has begun that has to do with one that is gone: sends by scale-out, ends to wait for."""
 
-    sends: Mapping[int, Sends]  # by scale-out
-    heads: Sequence[asyncio.Event]
+    sends: Mapping[int, Sends]
+    ends: Sequence[asyncio.Event]
 
     async def over(self) -> None:
         """Wait until none of it is under way."""
-        for event in (*(sends.over for sends in self.sends.values()), *self.heads):
-            await event.wait()
+        for end in self.ends:
+            await end.wait()
 
 
 class Workplace:
@@ -124,7 +124,10 @@ class Workplace:
         """Begin nothing more that has to do with a node that is gone; return what is to come to its end."""
         self.relay.lose(message.node)
         broken = [head for head in self._heads.values() if head.lose(message.node)]
-        return Losing(self.holdings.stop(message.scale_outs), [head.ended for head in broken])
+        sends = self.holdings.stop(message.scale_outs)
+        loads = [load for model in message.forsaken for load in self.holdings.forsake(model)]
+        courses = [*(s.course for s in sends.values()), *loads]
+        return Losing(sends, [*(c.over for c in courses), *(head.ended for head in broken)])
 
     async def _adopt(self, head: Head, adopt: m.Adopt) -> None:
         whole = await self.moves.take(adopt.slot, adopt.length, adopt.pieces)

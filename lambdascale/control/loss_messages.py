@@ -6,10 +6,14 @@ from lambdascale.control.message import Base
 
 
 class NodeLost(Base, frozen=True):
-    """Controller → agent: `node` is gone and does not come back; begin no more sends of `scale_outs`."""
+    """Controller → agent: `node` is gone and does not come back; begin no more sends of `scale_outs`.
+
+    Fill the copies of `forsaken` models on the GPU no further: they come to nothing.
+    """
 
     node: int
     scale_outs: tuple[int, ...]
+    forsaken: tuple[str, ...]
 
 
 class Delivered(msgspec.Struct, frozen=True):
