@@ -103,7 +103,7 @@ class Balance:
         awake = self._awake()
         for model, service in awake.items():
             if model in due:
-                self._wants[model] = desired(service.deployment.policy, self._observe(service))
+                self._wants[model] = self._wanted(model, service)
             self._note_times(model, service)
         shares = self._shares(awake)
         for model, service in awake.items():
@@ -112,6 +112,12 @@ class Balance:
         for model, service in sorted(awake.items(), key=self._longest_wait):
             self._grow(service, shares[model] - service.num_instances)
             service.dispatch()
+
+    def _wanted(self, model: str, service: Service) -> int:
+        """How many instances it should have; none if nodes that are gone have left no copy of it."""
+        if not (service.growths or self._stock.exists(model)):
+            return 0
+        return desired(service.deployment.policy, self._observe(service))
 
     def _awake(self) -> dict[str, Service]:
         """The models that have anything, or want it: about the others nothing is to be decided."""

@@ -76,9 +76,10 @@ class Controller:
             )
             await self._serve(requests)
             log.phase("finished")
-            for report in await self._members.dismiss():
+            reports = await self._members.dismiss()
+            for report in reports:
                 log.add(NodeRecord(report.node, report.steps, report.overruns))
-            self._recovery.check()
+            self._recovery.check(len(reports))
 
     async def _serve(self, requests: Sequence[Request]) -> None:
         """From the start until everything is answered and nothing grows any more."""

@@ -63,10 +63,7 @@ class Recovery:
         self._log.add(LossRecord(end.node, end.why, self._log.since()))
         alive, self._any_lost = list(self._members.alive), True
         if not alive:
-            raise LambdaScaleError(
-                f"all {self._cluster.num_nodes} nodes have ended, the last was {end.node} ({end.why}); "
-                "see what ended them and start again"
-            )
+            raise self._all_ended(f", the last was {end.node} ({end.why})")
         self._stock.lose(end.node)
         waves = [wave for service in self._services.values() for wave in service.lose(end.node)]
         for waiting in self._noting.values():
@@ -138,10 +135,18 @@ class Recovery:
             if service.router.num_waiting and not service.growths and not self._stock.exists(model):
                 self._failed[model] = self._failed.get(model, 0) + len(service.fail())
 
-    def check(self) -> None:
-        """Raise NoCopyError if requests have been given up."""
+    def check(self, num_left: int) -> None:
+        """Raise NoCopyError if requests have been given up, LambdaScaleError if no node is left at the end."""
+        if not num_left:
+            raise self._all_ended()
         for model, count in self._failed.items():
             raise NoCopyError(
                 f"{count} requests for {model} were not answered: no copy of it is left on any node that "
                 "lives; store it on more SSDs or run more nodes"
             )
+
+    def _all_ended(self, last: str = "") -> LambdaScaleError:
+        nodes = self._cluster.num_nodes
+        return LambdaScaleError(
+            f"all {nodes} nodes have ended{last}; see what ended them and start again"
+        )
