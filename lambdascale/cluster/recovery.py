@@ -136,7 +136,7 @@ class Recovery:
                 self._failed[model] = self._failed.get(model, 0) + len(service.fail())
 
     def check(self, num_left: int) -> None:
-        """Raise NoCopyError if requests have been given up, LambdaScaleError if no node is left at the end."""
+        """Raise NoCopyError if requests were given up, LambdaScaleError if no node is left at the end."""
         if not num_left:
             raise self._all_ended()
         for model, count in self._failed.items():
