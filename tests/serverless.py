@@ -5,18 +5,21 @@ every request was answered once, and that no pin, no slot and no copy is left ov
 """
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TypeVar
 
+from lambdascale.clock import now
 from lambdascale.cluster.controller import Controller
 from lambdascale.cluster.deployment import ClusterSpec, Deployment
 from lambdascale.cluster.members import Ended, Members
 from lambdascale.cluster.records import FailedRecord, Record, RunLog, TokenRecord
 from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
+from lambdascale.control.messages import LossNoted
 from lambdascale.engine.base import EngineLimits
 from lambdascale.engine.device import DeviceModel
 from lambdascale.experiments.session import Session
@@ -106,19 +109,22 @@ class CheckedController(Controller):
     """The controller of production, whose books are checked after every event."""
 
     fleet: SimFleet
+    quiet_s = -math.inf  # since when nothing is under way that has to do with a node that died
 
     def _handle(self, message: m.Message | Ended) -> None:
         if isinstance(message, Ended):
             assert message.node in self.fleet._killed, f"node {message.node} ended by itself"
         super()._handle(message)
+        if isinstance(message, LossNoted) and not self._recovery.under_way:
+            self.quiet_s = now()
         self.stock.residency.check_integrity()
 
     def _cover(self, coverage: m.Coverage) -> bool:
         for arrival in coverage.arrivals:
             tiers = (Tier.GPU, Tier.HOST) if arrival.origin == "network" else ()
             service = self.services[coverage.model]
-            if arrival.src not in self._members.alive or not service.has(coverage.node):
-                continue
+            if arrival.arrived_s <= self.quiet_s or not service.has(coverage.node):
+                continue  # it was under way when a node died, and came to its end before any copy left
             copies = [self.stock.residency.copy(arrival.src, t, coverage.model) for t in tiers]
             assert not tiers or any(copy and copy.pins for copy in copies), "senders stay"
         return super()._cover(coverage)

@@ -169,11 +169,11 @@ class Controller:
 
     def _changed(self) -> None:
         """Something has: give work to whom has room, decide anew, notice the end."""
-        self._recovery.give_up()
         for service in self.services.values():
             if service.awake:
                 service.dispatch()
                 service.conclude()
+        self._recovery.give_up()
         self._balance.wake()
         if not self._pending and all(s.over for s in self.services.values()):
             self._over.set()

@@ -138,7 +138,9 @@ class Growth:
     def _load(self, loads: Sequence[LocalLoad], send: Send) -> None:
         for load in loads:
             for at, node in enumerate(self._slices.nodes(load.node)):
-                own = tuple(b for b in load.blocks if b in self._slices.blocks[at])
+                here = self._expected.get(node, ()) if load.target is Tier.GPU else ()
+                wanted = self._slices.blocks[at]
+                own = tuple(b for b in load.blocks if b in wanted and b not in here)
                 if own:
                     send(node, m.Load(self._model, load.source, load.target, own))
 

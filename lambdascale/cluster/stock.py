@@ -247,17 +247,16 @@ class Stock:
         model = copy.model
         if copy.tier is Tier.SSD or self.residency.holders(model, Tier.SSD):
             return False
-        own = self.slices[model].instance(copy.node)
-        return not any(
-            (instance, tier) != (own, copy.tier)
-            for tier in (Tier.GPU, Tier.HOST)
-            for instance in self.holders(model, tier)
-        )
+        own = self.slices[model].instance(copy.node), copy.tier
+        found = [(i, tier) for tier in (Tier.GPU, Tier.HOST) for i in self.holders(model, tier)]
+        return found == [own]
 
     def _begin_demotion(self, node: int, tier: Tier, model: str) -> bool:
         """Copy it to the next lower tier, if it is idle, not there yet and fits."""
         copy = self.residency.copy(node, tier, model)
-        return self._demote and copy is not None and copy.idle and self._copy_down(copy)
+        if copy is None or not copy.idle:
+            return False
+        return (self._demote or self._is_last(copy)) and self._copy_down(copy)
 
     def loaded(self, instance: int, model: str) -> None:
         """An instance serves what it has loaded; it copies it to host memory now, if the system does so."""
