@@ -5,18 +5,21 @@ every request was answered once, and that no pin, no slot and no copy is left ov
 """
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TypeVar
 
+from lambdascale.clock import now
 from lambdascale.cluster.controller import Controller
 from lambdascale.cluster.deployment import ClusterSpec, Deployment
-from lambdascale.cluster.members import Members
-from lambdascale.cluster.records import Record, RunLog, TokenRecord
+from lambdascale.cluster.members import Ended, Members
+from lambdascale.cluster.records import FailedRecord, Record, RunLog, TokenRecord
 from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
+from lambdascale.control.messages import LossNoted
 from lambdascale.engine.base import EngineLimits
 from lambdascale.engine.device import DeviceModel
 from lambdascale.experiments.session import Session
@@ -106,14 +109,22 @@ class CheckedController(Controller):
     """The controller of production, whose books are checked after every event."""
 
     fleet: SimFleet
+    quiet_s = -math.inf  # since when nothing is under way that has to do with a node that died
 
-    def _handle(self, message: m.Message) -> None:
+    def _handle(self, message: m.Message | Ended) -> None:
+        if isinstance(message, Ended):
+            assert message.node in self.fleet._killed, f"node {message.node} ended by itself"
         super()._handle(message)
+        if isinstance(message, LossNoted) and not self._recovery.under_way:
+            self.quiet_s = now()
         self.stock.residency.check_integrity()
 
     def _cover(self, coverage: m.Coverage) -> bool:
         for arrival in coverage.arrivals:
             tiers = (Tier.GPU, Tier.HOST) if arrival.origin == "network" else ()
+            service = self.services[coverage.model]
+            if arrival.arrived_s <= self.quiet_s or not service.has(coverage.node):
+                continue  # it was under way when a node died, and came to its end before any copy left
             copies = [self.stock.residency.copy(arrival.src, t, coverage.model) for t in tiers]
             assert not tiers or any(copy and copy.pins for copy in copies), "senders stay"
         return super()._cover(coverage)
@@ -121,6 +132,8 @@ class CheckedController(Controller):
     async def _serve(self, requests: Sequence[Request]) -> None:
         await super()._serve(requests)
         await asyncio.sleep(10 * STEP_S)  # what has been sent arrives, and steps come to their ends
+        if self._recovery.under_way or self._members.alive.keys() & self.fleet._killed.keys():
+            return  # a node has just died, and nobody deals with it any more
         self._check_pins()
         self._check_agents()
 
@@ -130,7 +143,7 @@ class CheckedController(Controller):
         served = [(n, Tier.GPU, model) for n, model in stock.assignments.of.items() if model]
         found = {
             (node, tier, copy.model): copy.pins
-            for node in self._cluster.nodes
+            for node in self._members.alive
             for tier in Tier
             for copy in stock.residency.copies(node, tier)
             if copy.pins
@@ -139,7 +152,7 @@ class CheckedController(Controller):
 
     def _check_agents(self) -> None:
         """Agents hold the copies that the controller believes in, and serve nobody any more."""
-        for node in self._cluster.nodes:
+        for node in self._members.alive:
             place = self.fleet.agents[node]._place
             books = {
                 (tier, copy.model)
@@ -182,6 +195,7 @@ class Serverless:
     conditions: Conditions = field(default_factory=Conditions)
     watch: Callable[["Serverless", Record], None] = lambda run, record: None
     cancelled: set[int] = field(default_factory=set)
+    kills: dict[int, str] = field(default_factory=dict)
     timeout_s: float = 600.0
 
     def run(self) -> "Serverless":
@@ -219,6 +233,17 @@ class Serverless:
         self.cancelled.add(request)
         self.controller.cancel(next(r for r in self.requests if r.id == request))
 
+    def kill(self, node: int, why: str) -> None:
+        """Kill an agent, if it lives."""
+        if node not in self.kills:
+            self.kills[node] = f"{asyncio.get_running_loop().time():.6f} s: {why}"
+            self.fleet._kill(node)
+
+    @property
+    def failed(self) -> set[int]:
+        """The requests that could not be answered."""
+        return {record.request for record in self.records(FailedRecord)}
+
     def later(self, delay_s: float, act: Callable[[], None]) -> None:
         """Do something in the run after a while."""
         asyncio.get_running_loop().call_later(delay_s, act)
@@ -254,7 +279,7 @@ class Serverless:
         expected, found = self.expected(), self.outputs()
         for request in self.requests:
             got = found[request.id]
-            if request.id in self.cancelled:
+            if request.id in self.cancelled | self.failed:
                 assert got == expected[request.id][: len(got)]
             else:
                 assert got == expected[request.id], f"request {request.id}"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from virtual import MODEL, Cluster, some_requests, virtual_spec
 
-from lambdascale.cluster.records import BlockRecord, PhaseRecord
+from lambdascale.cluster.records import BlockRecord, LossRecord, PhaseRecord
 from lambdascale.config import ScaleSpec, SystemSpec
 from lambdascale.engine.device import DeviceModel
 from lambdascale.errors import CorruptBlockError, LambdaScaleError
@@ -190,15 +190,38 @@ def test_seventy_billion_parameters_scale_to_twelve_nodes():
     assert result.outputs() == reference
 
 
-@pytest.mark.parametrize("victim", [0, 2, 3])
-def test_a_dead_agent_ends_the_run_with_an_error_that_names_it(victim: int):
-    class Murder(Cluster):
-        def seen(self, record) -> None:
-            if isinstance(record, BlockRecord) and record.block == 3:
+class Murder(Cluster):
+    """`victims` die when block 3 arrives anywhere."""
+
+    victims: tuple[int, ...] = ()
+
+    def seen(self, record) -> None:
+        if isinstance(record, BlockRecord) and record.block == 3:
+            for victim in self.victims:
                 self.fleet._kill(victim)
 
-    with pytest.raises(LambdaScaleError, match=f"node {victim}"):
-        Murder(virtual_spec(2, 4), some_requests(12)).run()
+
+@pytest.mark.parametrize("victims", [(0,), (2,), (3,), (0, 2), (1, 3), (0, 1)])
+def test_the_survivors_of_dead_nodes_answer_every_request(victims: tuple[int, ...]):
+    requests = some_requests(32)
+    cluster = Murder(virtual_spec(2, 4), requests)
+    cluster.victims = victims
+    result = cluster.run()
+    assert result.outputs() == reference_tokens(MODEL, requests)
+    lost = [r.node for r in cluster.log.records if isinstance(r, LossRecord)]
+    assert sorted(lost) == sorted(victims)
+    held = result.blocks[result.blocks["verified_s"] > 0].groupby("node")["block"].nunique()
+    survivors = {2, 3} - set(victims)
+    assert all(held[node] == 16 for node in survivors), "what is left is completed"
+
+
+def test_a_run_whose_nodes_have_all_ended_ends_with_one_clear_line():
+    cluster = Murder(virtual_spec(2, 4), some_requests(12))
+    cluster.victims = (0, 1, 2, 3)
+    with pytest.raises(
+        LambdaScaleError, match=r"^all 4 nodes have ended, the last was \d \(.*\); see"
+    ):
+        cluster.run()
 
 
 def test_phases_are_in_the_order_of_a_scale_out():

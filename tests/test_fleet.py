@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -241,11 +242,20 @@ def test_a_signal_ends_a_scale_out_cleanly(scale_out: ScaleOut, number, status, 
     assert within(lambda: scale_out.footprint.gone, 1.0), scale_out.footprint
 
 
-def test_an_agent_killed_in_the_middle_ends_the_command_with_its_name(scale_out: ScaleOut):
+def test_a_scale_out_goes_on_without_an_agent_that_is_killed_in_the_middle(scale_out: ScaleOut):
     scale_out.agents()[3].kill()
+    time.sleep(1.0)
+    assert scale_out.process.poll() is None, "its death ends nothing"
+    scale_out.process.send_signal(signal.SIGINT)
+    assert scale_out.end() == (130, "lambdascale scale: interrupted\n")
+    assert within(lambda: scale_out.footprint.gone, 1.0), scale_out.footprint
+
+
+def test_a_scale_out_whose_agents_are_all_killed_ends_with_one_line(scale_out: ScaleOut):
+    for agent in scale_out.agents():
+        agent.kill()
     status, err = scale_out.end()
     assert status == 2
-    assert err.startswith("lambdascale scale: ")
-    assert "node 3 is gone" in err
+    assert err.startswith("lambdascale scale: all 4 nodes have ended")
     assert err.count("\n") == 1
     assert within(lambda: scale_out.footprint.gone, 1.0), scale_out.footprint

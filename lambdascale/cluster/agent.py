@@ -15,7 +15,7 @@ from lambdascale.cluster.activation import slot_nbytes
 from lambdascale.cluster.links import Links
 from lambdascale.cluster.reporter import Reporter
 from lambdascale.cluster.tags import GPU, INBOX, Kind, tag, untag
-from lambdascale.cluster.workplace import Workplace, prepare
+from lambdascale.cluster.workplace import Losing, Workplace, prepare
 from lambdascale.control import messages as m
 from lambdascale.control.base import Channel
 from lambdascale.engine.base import Engine
@@ -48,11 +48,12 @@ class Agent:
     def __init__(self, node: int, leaves: Leaves) -> None:
         self._node = node
         self._leaves = leaves
-        self._links = Links(leaves.transport)
+        self._links = Links(leaves.transport, self._broken)
         self._reporter = Reporter(node, leaves.channel)
         self._workplace: Workplace | None = None
         self._engines: dict[str, Engine] = {}
         self._tasks = asyncio.TaskGroup()
+        self._brief: dict[asyncio.Task[None], None] = {}  # what comes to its end by itself, soon
 
     async def run(self) -> None:
         """Introduce this agent and work until Stop or until the controller is gone."""
@@ -94,11 +95,44 @@ class Agent:
                 self._spawn(self._prepare(message))
             elif isinstance(message, m.Connect):
                 self._spawn(self._connect(message))
+            elif isinstance(message, m.NodeLost):
+                self._lose(message)
             elif (work := self._place.handle(message)) is not None:
-                self._spawn(work)
+                task = self._spawn(work)
+                if isinstance(message, m.SendKv):
+                    self._note(task)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.create_task(work)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return self._tasks.create_task(work)
+
+    def _note(self, task: asyncio.Task[None]) -> None:
+        self._brief[task] = None
+        task.add_done_callback(self._brief.pop)
+
+    def _broken(self, peer: int) -> None:
+        with contextlib.suppress(PeerGoneError):  # `_obey` notices
+            self._leaves.channel.send(m.Unreachable(self._node, peer))
+
+    def _lose(self, message: m.NodeLost) -> None:
+        """Begin nothing more with a node that is gone, and answer when what has begun is over."""
+        self._links.lose(message.node)
+        losing = self._place.lose(message)
+        self._spawn(self._answer(message, losing, list(self._brief)))
+
+    async def _answer(
+        self, message: m.NodeLost, losing: Losing, brief: list[asyncio.Task[None]]
+    ) -> None:
+        await self._place.moves.lose(message.node)
+        await losing.over()
+        if brief:
+            await asyncio.wait(brief)
+        self._reporter.flush()
+        delivered = tuple(
+            m.Delivered(number, t.dst, t.block)
+            for number, sends in losing.sends.items()
+            for t in sends.delivered
+        )
+        self._leaves.channel.send(m.LossNoted(self._node, message.node, delivered))
 
     @property
     def _place(self) -> Workplace:
@@ -133,15 +167,15 @@ class Agent:
 
     async def _warm(self, peer: int, lane: Lane, target: int) -> None:
         """Open a link and make its first write, an empty one."""
-        link = await self._links.get(peer, lane)
-        await link.write(self._place.outbox, 0, 0, target, 0, tag(Kind.WARM, 0))
+        outbox, nothing = self._place.outbox, tag(Kind.WARM, 0)
+        await self._links.write(peer, lane, outbox, 0, 0, target, 0, nothing)
 
     async def _watch(self) -> None:
         """Handle what peers write to us. A lost peer is the controller's to notice, not ours."""
         while True:
             event = await self._leaves.transport.receive()
             if isinstance(event, Notice):
-                self._spawn(self._noticed(event))
+                self._note(self._spawn(self._noticed(event)))
 
     async def _noticed(self, notice: Notice) -> None:
         kind, value = untag(notice.tag)

@@ -16,6 +16,7 @@ class Assignments:
         self._slices = slices
         self._of: dict[int, str | None] = dict.fromkeys(nodes)
         self._free = set(self._of)
+        self._num_places = len(self._of)  # some of which may be lost
         self._widest = max((s.num_nodes for s in slices.values()), default=1)
         self.kept: dict[int, str] = {}
 
@@ -28,6 +29,18 @@ class Assignments:
         """Let a node work for `model`, or for none."""
         self._of[node] = model
         (self._free.add if model is None else self._free.discard)(node)
+
+    def lose(self, node: int) -> None:
+        """Forget a node that is gone."""
+        del self._of[node]
+        self._free.discard(node)
+
+    def num_in_places(self, span: int) -> int:
+        """How many nodes are in places for instances of `span` nodes, all of which are here?"""
+        if len(self._of) == self._num_places:
+            return self._num_places
+        starts = range(0, self._num_places - span + 1, span)
+        return span * sum(all(n in self._of for n in range(i, i + span)) for i in starts)
 
     @property
     def num_free(self) -> int:
@@ -49,6 +62,6 @@ class Assignments:
         if widest == 1:
             return tuple(sorted(free))
         around = Counter(node // widest for node in free)
-        starts = range(0, len(self.of) - slices.num_nodes + 1, slices.num_nodes)
+        starts = range(0, self._num_places - slices.num_nodes + 1, slices.num_nodes)
         found = [i for i in starts if free.issuperset(slices.nodes(i))]
         return tuple(sorted(found, key=lambda i: around[i // widest]))

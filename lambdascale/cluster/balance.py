@@ -7,7 +7,7 @@ are pure (`autoscaler`, `shares`, `placement`, `growth_plan`); here they are car
 import asyncio
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from lambdascale.clock import now
 from lambdascale.cluster.autoscaler import Observation, desired, history_s, recheck_s
@@ -37,11 +37,11 @@ class Balance:
         members: Members,
         log: RunLog,
     ) -> None:
-        self._cluster = cluster
         self._services = services
         self._stock = stock
-        self._expansion = Expansion(system, cluster, stock, members, log)
+        self.expansion = Expansion(system, cluster, stock, members, log)
         self._changed = asyncio.Event()
+        self.paused: Callable[[], bool] = lambda: False  # may nothing be begun now?
         self._spans = {m: s.deployment.nodes_per_instance for m, s in services.items()}
         self._quantum_s = min(s.deployment.policy.quantum_s for s in services.values())
         self._wants = {m: s.deployment.policy.initial_instances for m, s in services.items()}
@@ -62,7 +62,7 @@ class Balance:
 
     def connected(self, message: m.Connected) -> None:
         """A node has the links that a scale-out asked for."""
-        self._expansion.connected(message)
+        self.expansion.connected(message)
 
     async def run(self) -> None:
         """Decide for ever, whenever something has changed or is due."""
@@ -72,13 +72,13 @@ class Balance:
                 async with asyncio.timeout_at(None if due_s == math.inf else due_s):
                     await self._changed.wait()
             self._changed.clear()
-            self._expansion.go_on()
+            self.expansion.go_on()
             self._stock.expire()
             self._decide()
 
     def _due(self) -> float:
         """When something may have to be decided although nothing has happened."""
-        dues = [*self._polls.values(), self._expansion.due_s]
+        dues = [*self._polls.values(), self.expansion.due_s]
         expiry = self._stock.residency.next_expiry(now())
         if expiry is not None:
             dues.append(expiry if expiry > now() else now() + RETRY_S)
@@ -103,7 +103,7 @@ class Balance:
         awake = self._awake()
         for model, service in awake.items():
             if model in due:
-                self._wants[model] = desired(service.deployment.policy, self._observe(service))
+                self._wants[model] = self._wanted(model, service)
             self._note_times(model, service)
         shares = self._shares(awake)
         for model, service in awake.items():
@@ -112,6 +112,12 @@ class Balance:
         for model, service in sorted(awake.items(), key=self._longest_wait):
             self._grow(service, shares[model] - service.num_instances)
             service.dispatch()
+
+    def _wanted(self, model: str, service: Service) -> int:
+        """How many instances it should have; none if nodes that are gone have left no copy of it."""
+        if not (service.growths or self._stock.exists(model)):
+            return 0
+        return desired(service.deployment.policy, self._observe(service))
 
     def _awake(self) -> dict[str, Service]:
         """The models that have anything, or want it: about the others nothing is to be decided."""
@@ -170,7 +176,13 @@ class Balance:
     def _shares(self, awake: Mapping[str, Service]) -> dict[str, int]:
         held = {model: self._held(model, service) for model, service in awake.items()}
         wants = {model: self._wants[model] for model in awake}
-        return fair_shares(wants, self._cluster.num_nodes, held, self._quantum_s)
+        return fair_shares(wants, self._room(awake), held, self._quantum_s)
+
+    def _room(self, awake: Mapping[str, Service]) -> int:
+        """How many nodes there are side by side, as the widest model needs them that fits anywhere."""
+        assignments, spans = self._stock.assignments, [self._spans[model] for model in awake]
+        rooms = (assignments.num_in_places(span) for span in sorted({1, *spans}, reverse=True))
+        return next((room for room in rooms if room), 0)
 
     def _held(self, model: str, service: Service) -> Held:
         at = now()
@@ -184,12 +196,12 @@ class Balance:
     def _grow(self, service: Service, count: int) -> None:
         count -= service.pipelines.reclaim(max(count, 0))
         concurrent = service.deployment.policy.concurrent
-        if count > 0 and (concurrent or not service.scaling):
-            self._expansion.grow(service, count)
+        if count > 0 and not self.paused() and (concurrent or not service.scaling):
+            self.expansion.grow(service, count)
 
     def _observe(self, service: Service) -> Observation:
         deployment, router = service.deployment, service.router
-        scale_out_s = self._expansion.expected_s(service)
+        scale_out_s = self.expansion.expected_s(service)
         reach = history_s(deployment.policy, scale_out_s, service.paces.service_s)
         while service.arrivals and service.arrivals[0] < now() - reach:
             service.arrivals.popleft()

@@ -12,7 +12,7 @@ from lambdascale.clock import deadline
 from lambdascale.cluster.balance import Balance
 from lambdascale.cluster.bring_up import bring_up
 from lambdascale.cluster.deployment import ClusterSpec, Deployment, check, check_requests, model_of
-from lambdascale.cluster.members import Members
+from lambdascale.cluster.members import Ended, Members
 from lambdascale.cluster.records import (
     BlockRecord,
     CorruptRecord,
@@ -20,6 +20,7 @@ from lambdascale.cluster.records import (
     RefusedRecord,
     RunLog,
 )
+from lambdascale.cluster.recovery import Recovery
 from lambdascale.cluster.service import Service
 from lambdascale.cluster.stock import Stock
 from lambdascale.cluster.switching import Switching
@@ -56,6 +57,10 @@ class Controller:
             for d in deployments
         }
         self._balance = Balance(system, cluster, self.services, self.stock, members, log)
+        self._recovery = Recovery(
+            system, cluster, self.services, self.stock, self._balance.expansion, members, log
+        )
+        self._balance.paused = lambda: self._recovery.under_way
         self._pending = 0
         self._open = False  # requests may come that nobody has told it of
         self._given_up: set[int] = set()  # cancelled requests that have not been taken in
@@ -72,8 +77,10 @@ class Controller:
             )
             await self._serve(requests)
             log.phase("finished")
-            for report in await self._members.dismiss():
+            reports = await self._members.dismiss()
+            for report in reports:
                 log.add(NodeRecord(report.node, report.steps, report.overruns))
+            self._recovery.check(len(reports))
 
     async def _serve(self, requests: Sequence[Request]) -> None:
         """From the start until everything is answered and nothing grows any more."""
@@ -131,6 +138,7 @@ class Controller:
     def submit(self, request: Request) -> None:
         """Take in a request; raises OverloadedError with the seconds to wait, ConfigError."""
         self._service(request).submit(request)
+        self._recovery.give_up()
         self._balance.wake()
 
     def cancel(self, request: Request) -> None:
@@ -145,10 +153,17 @@ class Controller:
 
     async def _react(self) -> None:
         while True:
-            self._handle(await self._members.receive())
+            message = await self._members.next()
+            if isinstance(message, m.Unreachable):
+                await self._members.end(message.peer)
+            self._handle(message)
 
-    def _handle(self, message: m.Message) -> None:
+    def _handle(self, message: m.Message | Ended) -> None:
         match message:
+            case Ended():
+                self._recovery.ended(message)
+            case m.LossNoted():
+                self._recovery.noted(message)
             case m.Coverage():
                 if not self._cover(message):
                     return
@@ -172,6 +187,7 @@ class Controller:
             if service.awake:
                 service.dispatch()
                 service.conclude()
+        self._recovery.give_up()
         self._balance.wake()
         if not (self._pending or self._open) and all(s.over for s in self.services.values()):
             self._over.set()
@@ -197,10 +213,15 @@ class Controller:
         """Let who sent a corrupted block send it again."""
         node, model, src = message.node, message.model, message.src
         self._log.add(CorruptRecord(node, message.block, src, self._log.since()))
+        if not self.services[model].has(node):
+            return
         growth = self.services[model].growth_of(node)
+        sender = growth.sender_of(message.block, node, src)
+        if sender is None or src not in self._members.alive:
+            return  # a repair is being planned
         base = self.stock.base(node, Tier.GPU, model)
-        transfer = Transfer(0, src, node, message.block)
-        self._members.send(src, m.Resend(model, growth.tier_of(src), transfer, base))
+        transfer = Transfer(0, sender, node, message.block)
+        self._members.send(sender, m.Resend(model, growth.tier_of(sender), transfer, base))
 
 
 async def _until(over: asyncio.Event, *work: Coroutine[Any, Any, None]) -> None:

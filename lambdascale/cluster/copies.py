@@ -7,8 +7,10 @@ by whom the controller asks.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from lambdascale.clock import now
 from lambdascale.cluster.links import Links
@@ -44,14 +46,43 @@ class Ticks:
                 await self._opened.wait_for(lambda: self._open >= tick)
 
 
+class Course:
+    """Steps that begin one after the other; `over` is set when the last of those that began has ended."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+        self._stopped = False
+        self._beginning: asyncio.Task[None] | None = None
+
+    def stop(self) -> None:
+        """Begin no more steps."""
+        self._stopped = True
+        if self._beginning is not None:
+            self._beginning.cancel()
+
+    async def run(self, begin: Callable[[asyncio.TaskGroup], Coroutine[Any, Any, None]]) -> None:
+        """Let `begin` create steps in a group, until it ends or is stopped; wait for those steps."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                if not self._stopped:
+                    self._beginning = group.create_task(begin(group))
+        finally:
+            self.over.set()
+
+
 @dataclass(frozen=True, slots=True)
 class Sends:
-    """What one node sends in one scale-out: in order, to where, at most `window` writes in flight."""
+    """What one node sends in one scale-out: in order, to where, at most `window` writes in flight.
+
+    `delivered`: what has reached its peer so far.
+    """
 
     transfers: Sequence[Transfer]
     bases: Mapping[int, int]
     window: int
     ticks: Ticks
+    delivered: list[Transfer] = field(default_factory=list)
+    course: Course = field(default_factory=Course)
 
 
 class ModelCopy:
@@ -115,20 +146,30 @@ class ModelCopy:
         return arrival
 
     async def send_all(self, sends: Sends) -> None:
-        """Carry out this node's sends in order."""
-        places = asyncio.Semaphore(sends.window)
-        async with asyncio.TaskGroup() as group:
-            for transfer in sends.transfers:
-                await sends.ticks.wait(transfer.tick)
-                await self.present(transfer.block)
-                await places.acquire()
-                sending = group.create_task(self.send(transfer, sends.bases[transfer.dst]))
-                sending.add_done_callback(lambda _: places.release())
+        """Carry out this node's sends in order, until they are done or stopped."""
+        await sends.course.run(partial(self._post_all, sends))
 
-    async def send(self, transfer: Transfer, base: int) -> None:
-        """Write one block into the peer's copy, whose image begins at `base` of its GPU arena."""
-        link = await self._links.get(transfer.dst, Lane.BULK)
+    async def _post_all(self, sends: Sends, group: asyncio.TaskGroup) -> None:
+        places = asyncio.Semaphore(sends.window)
+        for transfer in sends.transfers:
+            await sends.ticks.wait(transfer.tick)
+            await self.present(transfer.block)
+            await places.acquire()
+            sending = group.create_task(self._deliver(transfer, sends))
+            sending.add_done_callback(lambda _: places.release())
+
+    async def _deliver(self, transfer: Transfer, sends: Sends) -> None:
+        if await self.send(transfer, sends.bases[transfer.dst]):
+            sends.delivered.append(transfer)
+
+    async def send(self, transfer: Transfer, base: int) -> bool:
+        """Write one block into the peer's copy, whose image begins at `base` of its GPU arena.
+
+        False if the peer is gone.
+        """
         offset, nbytes = self.span(transfer.block)
         target = offset - self.base + base
-        notice = tag(Kind.BLOCK, transfer.block)
-        await link.write(self.region, offset, nbytes, GPU, target, notice)
+        notice, dst = tag(Kind.BLOCK, transfer.block), transfer.dst
+        return await self._links.write(
+            dst, Lane.BULK, self.region, offset, nbytes, GPU, target, notice
+        )

@@ -112,6 +112,17 @@ class Expansion:
             del self._connecting[message.token]
             self._start(growth)
 
+    def lost(self) -> None:
+        """Nodes are gone, and no links to or from them are waited for: start what waited for no others."""
+        for number, growth in list(self._connecting.items()):
+            if not growth.connecting:
+                del self._connecting[number]
+                self._start(growth)
+
+    def new_wave(self) -> int:
+        """Return a number for the sends of a repair."""
+        return next(self._numbers)
+
     def _start(self, growth: Growth) -> None:
         """Let blocks move as soon as the system has set up its groups."""
         start = partial(growth.start, self._members.send, self._stock)
@@ -147,7 +158,7 @@ class Expansion:
         )
 
     def _choose(self, model: str, count: int, free: Sequence[int]) -> Placement:
-        if not free:
+        if not free or not (self._stock.exists(model) or self._stock.loading(model)):
             return Placement((), ())
         gpu, host, ssd = (self._stock.holders(model, tier) for tier in Tier)
         loading = self._stock.loading(model) if self._system.partial_sources else ()

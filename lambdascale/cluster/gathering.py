@@ -20,7 +20,9 @@ def gather(
     kept: dict[int, str] = {}
     for model in sorted(wanting, key=lambda m: -spans[m]):
         span = spans[model]
-        places = [range(i, i + span) for i in range(0, len(assigned) - span + 1, span)]
+        starts = range(0, max(assigned, default=0) - span + 2, span)
+        places = [range(i, i + span) for i in starts]
+        places = [place for place in places if all(node in assigned for node in place)]
         owners = {place: [assigned[node] for node in place] for place in places}
         able = [
             place

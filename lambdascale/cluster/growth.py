@@ -4,11 +4,13 @@ Every second of it is in a named phase (`records.SCALE_PHASES`); a phase ends wh
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 
 from lambdascale.clock import now
 from lambdascale.cluster.barrier import Barrier
-from lambdascale.cluster.growth_plan import GrowthPlan
+from lambdascale.cluster.growth_plan import GrowthPlan, LocalLoad
+from lambdascale.cluster.growth_repair import without
 from lambdascale.cluster.records import SCALE_PHASES, RunLog, ScaleRecord
 from lambdascale.cluster.slices import Slices
 from lambdascale.cluster.stock import Send, Stock
@@ -74,18 +76,28 @@ class Growth:
         )  # fmt: skip
         self.resuming: dict[int, None] = {}  # requests that a switch has moved and that wait
         self.pinned = list(pinned)
-        self.sending = frozenset(transfer.src for transfer in plan.transfers)
         self.begun_s = now()
         self.setup_s = _setup_s(system, image, plan)
         self._model = model
         self._num_blocks = len(image.checksums)
         self._slices = slices
         self._system = system
-        self._transfers = slices.transfers(plan.transfers)
-        groups = [tuple(n for i in group for n in slices.nodes(i)) for group in plan.barriers]
-        self._barrier = Barrier(groups, self._transfers)
+        self._image = image
+        self.wave = number  # of sends; a repair begins another
+        self._started = False
+        self._waiting: Callable[[], None] | None = None  # a start, for a repair to be planned
+        self.repairing = False  # start nothing until the repair that is being planned
+        self._new_loads: Sequence[LocalLoad] = ()
+        self._plan_sends(slices.transfers(plan.transfers))
         self._held: defaultdict[int, set[int]] = defaultdict(set)
+        self._expected: Mapping[int, Collection[int]] = {}  # when a repair was planned
         self._connecting: set[int] = set()
+
+    def _plan_sends(self, transfers: Sequence[Transfer]) -> None:
+        self._transfers, slices = transfers, self._slices
+        self.sending = frozenset(transfer.src for transfer in self.plan.transfers)
+        groups = [tuple(n for i in group for n in slices.nodes(i)) for group in self.plan.barriers]
+        self._barrier = Barrier(groups, transfers)
 
     @property
     def over(self) -> bool:
@@ -120,15 +132,91 @@ class Growth:
         return not self._connecting
 
     def start(self, send: Send, stock: Stock) -> None:
-        """Let blocks move."""
+        """Let blocks move, after the repair if one is being planned."""
+        if self.repairing:
+            self._waiting = partial(self.start, send, stock)
+            return
+        self._started = True
         self.phases.reached("connected")
-        for load in self.plan.loads:
+        self._load(self.plan.loads, send)
+        self._send_all(send, stock)
+
+    def _load(self, loads: Sequence[LocalLoad], send: Send) -> None:
+        for load in loads:
             for at, node in enumerate(self._slices.nodes(load.node)):
-                own = tuple(b for b in load.blocks if b in self._slices.blocks[at])
+                here = self._expected.get(node, ()) if load.target is Tier.GPU else ()
+                wanted = self._slices.blocks[at]
+                own = tuple(b for b in load.blocks if b in wanted and b not in here)
                 if own:
                     send(node, m.Load(self._model, load.source, load.target, own))
+
+    def _send_all(self, send: Send, stock: Stock) -> None:
         for node, sends in self._sends().items():
             self._multicast(node, sends, send, stock)
+
+    def involves(self, instance: int) -> bool:
+        """Is an instance a member, or does it send?"""
+        return instance in self.plan.members or instance in self.plan.senders
+
+    def lose(self, instance: int) -> None:
+        """An instance is gone, or gives up."""
+        self.plan = without(self.plan, instance)
+        self._plan_sends([t for t in self._transfers if self._is_kept(t, instance)])
+        self.formation.lose(instance)
+        self._connecting.difference_update(self._slices.nodes(instance))
+
+    def _is_kept(self, transfer: Transfer, lost: int) -> bool:
+        ends = (self._slices.instance(node) for node in (transfer.src, transfer.dst))
+        return lost not in ends
+
+    @property
+    def connecting(self) -> bool:
+        """Does it wait for links?"""
+        return bool(self._connecting)
+
+    def due(self, delivered: Mapping[int, Collection[int]]) -> dict[int, frozenset[int]]:
+        """Return what every member has, or surely gets: what has been delivered to its nodes, own loads."""
+        own: defaultdict[int, set[int]] = defaultdict(set)
+        for load in self.plan.loads:
+            if load.target is Tier.GPU:
+                own[load.node].update(load.blocks)
+        self._expected = {
+            node: self._held[node].union(delivered.get(node, ()))
+            for instance in self.plan.members
+            for node in self._slices.nodes(instance)
+        }
+        return {
+            instance: self.formation.held[instance].union(
+                own[instance],
+                (b for b in range(self.num_blocks) if self._complete(instance, b, self._expected)),
+            )
+            for instance in self.plan.members
+        }
+
+    @property
+    def num_blocks(self) -> int:
+        return self._image.blocks.num_blocks
+
+    def repair(self, plan: GrowthPlan, wave: int) -> None:
+        """Take another plan, whose first loads are those of the old one, for a new wave of sends."""
+        self._new_loads = plan.loads[len(self.plan.loads) :]
+        self.plan, self.wave, self.repairing = plan, wave, False
+        sends = self._slices.transfers(plan.transfers)
+        self._plan_sends([t for t in sends if t.block not in self._expected.get(t.dst, ())])
+
+    def introduce(self, send: Send, addresses: Mapping[int, str]) -> None:
+        """Let every sender know where those are that it sends to."""
+        for node, sends in self._sends().items():
+            known = {t.dst: addresses[t.dst] for t in sends}
+            send(node, m.Connect(self.wave, known, (), ()))
+
+    def go_on(self, send: Send, stock: Stock) -> None:
+        """Let blocks move by the new plan, if they did by the old one or would have meanwhile."""
+        if self._started:
+            self._load(self._new_loads, send)
+            self._send_all(send, stock)
+        elif self._waiting is not None:
+            self._waiting()
 
     def _sends(self) -> dict[int, list[Transfer]]:
         sends: defaultdict[int, list[Transfer]] = defaultdict(list)
@@ -140,34 +228,45 @@ class Growth:
         tier = self.tier_of(node)
         bases = {t.dst: stock.base(t.dst, Tier.GPU, self._model) for t in sends}
         window, barrier = self._system.window, self._system.barrier
-        message = m.Multicast(self.number, self._model, tier, tuple(sends), bases, window, barrier)
+        message = m.Multicast(self.wave, self._model, tier, tuple(sends), bases, window, barrier)
         send(node, message)
         if barrier:
-            send(node, m.OpenTick(self.number, 1, self._system.message_s))
+            send(node, m.OpenTick(self.wave, 1, self._system.message_s))
 
     def tier_of(self, node: int) -> Tier:
         """Return the tier that a node sends from."""
         return self.plan.senders[self._slices.instance(node)]
+
+    def sender_of(self, block: int, node: int, src: int) -> int | None:
+        """Return who can send a block to `node` again: `src`, or else another one that has it."""
+        senders, at = self.plan.senders, self._slices.position(node)
+        if self._slices.instance(src) in senders:
+            return src
+        able = (i for i in senders if i + at != node and self._has(i, block))
+        return next((instance + at for instance in able), None)
+
+    def _has(self, instance: int, block: int) -> bool:
+        return instance not in self.plan.members or self.formation.holds(instance, block)
 
     def arrived(self, node: int, blocks: Collection[int], send: Send) -> None:
         """Note verified blocks; open the ticks that waited for them."""
         self.phases.reached("loading")
         self._held[node].update(blocks)
         instance = self._slices.instance(node)
-        whole = [b for b in blocks if self._complete(instance, b)]
+        whole = [b for b in blocks if self._complete(instance, b, self._held)]
         self.formation.arrived(instance, whole)
         if self.formation.covered:
             self.phases.reached("covered")
         if self._system.barrier:
             for group, tick in self._barrier.arrived(node, blocks):
-                opening = m.OpenTick(self.number, tick, self._system.message_s)
+                opening = m.OpenTick(self.wave, tick, self._system.message_s)
                 for member in group:
                     send(member, opening)
 
-    def _complete(self, instance: int, block: int) -> bool:
+    def _complete(self, instance: int, block: int, held: Mapping[int, Collection[int]]) -> bool:
         """Has every node of the instance that needs `block` got it?"""
         return all(
-            block not in own or block in self._held[instance + at]
+            block not in own or block in held[instance + at]
             for at, own in enumerate(self._slices.blocks)
         )
 

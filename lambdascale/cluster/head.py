@@ -6,6 +6,7 @@ whose only stage is the whole model.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Collection, Sequence
 from itertools import pairwise
@@ -18,6 +19,7 @@ from lambdascale.cluster.relay import Relay
 from lambdascale.control import messages as m
 from lambdascale.control.base import Channel
 from lambdascale.engine.base import Engine, EngineLimits, Round, Rows, Step
+from lambdascale.errors import PeerGoneError
 from lambdascale.pipeline.stages import Stage
 from lambdascale.workload.request import Request
 
@@ -47,6 +49,8 @@ class Head:
         self._cancelled: dict[int, None] = {}
         self._trips: dict[int, asyncio.Future[Rows]] = {}
         self._dissolving = False
+        self._broken: PeerGoneError | None = None  # a stage is gone
+        self.ended = asyncio.Event()
         self._parked = set(parked)
         for slot in parked:
             self._reserve(slot)
@@ -68,11 +72,11 @@ class Head:
         self._coming[adopt.request.id] = adopt
         self._reserve(adopt.slot)
 
-    def resume(self, adopt: m.Adopt) -> None:
-        """The KV entries of an expected request are here: go on with it."""
+    def resume(self, adopt: m.Adopt, length: int) -> None:
+        """The KV entries of `length` tokens of an expected request are here: go on with it."""
         del self._coming[adopt.request.id]
         lane = self._lane_of(adopt.slot)
-        lane.resume(adopt.request, adopt.generated, adopt.slot, adopt.length)
+        lane.resume(adopt.request, adopt.generated, adopt.slot, length)
         self._stir(self._lanes.index(lane))
 
     def cancel(self, request: int) -> None:
@@ -85,6 +89,18 @@ class Head:
         self._dissolving = True
         self._wake()
 
+    def lose(self, node: int) -> bool:
+        """Stop where we are if `node` was one of the stages; is it?"""
+        if all(stage.node != node for stage in self._form.stages):
+            return False
+        self._broken = self._broken or PeerGoneError(node, "it was a stage")
+        for trip in self._trips.values():
+            trip.set_exception(self._broken)
+        self._trips.clear()
+        self._steps.fail(self._broken)
+        self.dissolve()
+        return True
+
     def home(self, activation: Activation, rows: Rows) -> None:
         """Final rows of a lane have come back."""
         self._trips.pop(activation.lane).set_result(rows)
@@ -95,6 +111,7 @@ class Head:
             for lane in range(len(self._lanes)):
                 group.create_task(self._serve(lane, engine))
         self._channel.send(m.Dissolved(self._form.pipeline, tuple(self._unfinished())))
+        self.ended.set()
 
     def _unfinished(self) -> list[m.Seated]:
         """Whom the controller must bring elsewhere; those whose KV entries never came have none."""
@@ -134,6 +151,10 @@ class Head:
         return next(lane for lane in self._lanes if slot in lane.slots)
 
     async def _serve(self, lane: int, engine: Engine) -> None:
+        with contextlib.suppress(PeerGoneError):
+            await self._go_round(lane, engine)
+
+    async def _go_round(self, lane: int, engine: Engine) -> None:
         batch = self._lanes[lane]
         while True:
             await self._work[lane].wait()
@@ -179,10 +200,13 @@ class Head:
     async def _round(self, lane: int, step: Composed, engine: Engine) -> list[int]:
         """Take one step through all stages and sample."""
         first = self._form.stages[0]
+        self._check_whole()
         await self._steps.enter()
         rows = await engine.forward(Step(0, first.stop, step.chunks, tokens=step.tokens))
         for stages in _trips(self._form):
+            self._check_whole()
             await self._steps.proceed()
+            self._check_whole()
             rows = await self._trip(lane, step, rows, stages)
         ids = await engine.sample(rows, step.picks) if step.picks else []
         self._steps.leave()
@@ -197,6 +221,11 @@ class Head:
         activation = Activation(form.pipeline, lane, 1, stages, step.chunks, width, hop_s)
         await self._relay.send_on(activation, rows, self.home)
         return await back
+
+    def _check_whole(self) -> None:
+        """Raise PeerGoneError if a stage is gone: nothing would come back from it."""
+        if self._broken is not None:
+            raise self._broken
 
 
 def _trips(form: m.Form) -> Sequence[tuple[Stage, ...]]:

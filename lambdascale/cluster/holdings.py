@@ -2,12 +2,13 @@
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lambdascale.clock import now
-from lambdascale.cluster.copies import ModelCopy, Sends, Ticks
+from lambdascale.cluster.copies import Course, ModelCopy, Sends, Ticks
 from lambdascale.cluster.links import Links
 from lambdascale.cluster.reporter import Reporter
 from lambdascale.control import messages as m
@@ -42,7 +43,9 @@ class Holdings:
         self._storage = storage
         self._reporter = reporter
         self._copies: dict[tuple[Tier, str], ModelCopy] = {}
-        self._ticks: dict[int, Ticks] = {}
+        self._any_lost = False
+        self._loads: dict[tuple[Tier, str], list[Course]] = {}
+        self._sends: dict[int, Sends] = {}  # by scale-out; those that are over until a copy leaves
         self._paging = asyncio.Lock()  # pages are made present or given back, one thing at a time
 
     def hold(self, message: m.Hold) -> None:
@@ -62,6 +65,7 @@ class Holdings:
     def drop(self, message: m.Drop) -> Coroutine[Any, Any, None] | None:
         """Forget a copy; return the work of giving its pages back, if nobody needs the room now."""
         del self._copies[message.tier, message.model]
+        self._sends = {n: s for n, s in self._sends.items() if not s.course.over.is_set()}
         if not message.release:
             return None
         arena = self._arenas[message.tier]
@@ -77,19 +81,34 @@ class Holdings:
         ranges = (copy.range for copy in self._copies.values() if copy.region is arena)
         return any(low < offset + nbytes and offset < high for low, high in ranges)
 
-    async def load(self, message: m.Load) -> None:
-        """Fill a copy from another tier of this node, block by block in the given order."""
+    def load(self, message: m.Load) -> Coroutine[Any, Any, None]:
+        """Return the work of filling a copy from another tier of this node, block by block in order."""
+        course = Course()
+        self._loads.setdefault((message.target, message.model), []).append(course)
+        return self._fill(message, course)
+
+    async def _fill(self, message: m.Load, course: Course) -> None:
+        await course.run(partial(self._load_all, message))
+        self._loads[message.target, message.model].remove(course)
+
+    def forsake(self, model: str) -> list[Course]:
+        """Load no more blocks into the copy on the GPU; return the loads, of which some may be in flight."""
+        loads = self._loads.get((Tier.GPU, model), ())
+        for course in loads:
+            course.stop()
+        return list(loads)
+
+    async def _load_all(self, message: m.Load, group: asyncio.TaskGroup) -> None:
         if message.target is Tier.SSD:
             await self._store(message)
             return
         if message.target is Tier.HOST:
             await self._touch(message)
         places = asyncio.Semaphore(LOADS)
-        async with asyncio.TaskGroup() as group:
-            for block in message.blocks:
-                await places.acquire()
-                loading = group.create_task(self._load(message, block))
-                loading.add_done_callback(lambda _: places.release())
+        for block in message.blocks:
+            await places.acquire()
+            loading = group.create_task(self._load(message, block))
+            loading.add_done_callback(lambda _: places.release())
 
     async def _store(self, message: m.Load) -> None:
         """Write a complete copy to this node's SSD, as a file of its own."""
@@ -131,18 +150,26 @@ class Holdings:
             )
         self._reporter.add(message.model, message.target, arrival)
 
-    async def send_all(self, message: m.Multicast) -> None:
-        """Carry out this node's part of a multicast."""
-        ticks = self._ticks[message.scale_out] = Ticks(message.barrier)
-        copy = self.copy(message.tier, message.model)
-        await copy.send_all(Sends(message.sends, message.bases, message.window, ticks))
-        del self._ticks[message.scale_out]
+    def send_all(self, message: m.Multicast) -> Coroutine[Any, Any, None]:
+        """Return the work of this node's part of a multicast."""
+        ticks = Ticks(message.barrier)
+        sends = Sends(message.sends, message.bases, message.window, ticks)
+        self._sends[message.scale_out] = sends
+        return self.copy(message.tier, message.model).send_all(sends)
+
+    def stop(self, scale_outs: Collection[int]) -> dict[int, Sends]:
+        """Begin no more sends of these; return what has been sent, of which the last may be in flight."""
+        self._any_lost = True
+        stopped = {number: self._sends[number] for number in scale_outs if number in self._sends}
+        for sends in stopped.values():
+            sends.course.stop()
+        return stopped
 
     async def open_tick(self, message: m.OpenTick) -> None:
         """Let the sends of a tick start, if any are left."""
         await asyncio.sleep(message.message_s)
-        if message.scale_out in self._ticks:
-            await self._ticks[message.scale_out].open(message.tick)
+        if message.scale_out in self._sends:
+            await self._sends[message.scale_out].ticks.open(message.tick)
 
     async def resend(self, message: m.Resend) -> None:
         """Send a block again that arrived corrupted."""
@@ -151,6 +178,8 @@ class Holdings:
     async def arrived(self, notice: Notice, block: int) -> None:
         """Verify a block that a peer wrote, and report it."""
         model = self._model_at(notice.offset, block)
+        if model is None:
+            return
         copy = self.copy(Tier.GPU, model)
 
         def corrupt(block: int, src: int) -> None:
@@ -160,8 +189,11 @@ class Holdings:
         if arrival is not None:
             self._reporter.add(model, Tier.GPU, arrival)
 
-    def _model_at(self, offset: int, block: int) -> str:
+    def _model_at(self, offset: int, block: int) -> str | None:
+        """The model whose copy expects the block there; None if one that did came to nothing."""
         for (tier, model), copy in self._copies.items():
             if tier is Tier.GPU and copy.is_block(block, offset):
                 return model
+        if self._any_lost:
+            return None
         raise ConfigError(f"node {self._node} expects no block {block} at byte {offset}")

@@ -23,6 +23,7 @@ class KvMoves:
         self._links = links
         self._parked: Counter[int] = Counter()
         self._arrived: Counter[tuple[int, int]] = Counter()  # (peer, slot)
+        self._gone: set[int] = set()
         self._news = asyncio.Condition()
 
     @property
@@ -39,29 +40,45 @@ class KvMoves:
         engine = await self._seat.engine()
         await engine.kv.expose(move.slot, move.first, move.stop, move.length)
         ranges = engine.kv.ranges(move.slot, move.first, move.stop, move.length)
-        link = await self._links.get(move.peer, Lane.EXPRESS)
         plain, last = tag(Kind.WARM, 0), tag(Kind.KV, move.slot)
         async with asyncio.TaskGroup() as group:
             for i, (offset, nbytes) in enumerate(ranges):
                 notice = last if i == len(ranges) - 1 else plain
-                group.create_task(link.write(self._kv, offset, nbytes, KV, offset, notice))
+                group.create_task(self._write(move.peer, offset, nbytes, notice))
         self._parked[move.slot] -= 1
 
     async def arrived(self, peer: int, slot: int) -> None:
         """A peer has written all of one piece."""
         async with self._news:
-            self._arrived[peer, slot] += 1
+            if peer not in self._gone:
+                self._arrived[peer, slot] += 1
+                self._news.notify_all()
+
+    async def lose(self, peer: int) -> None:
+        """What has not come from `peer` by now does not come."""
+        async with self._news:
+            self._gone.add(peer)
             self._news.notify_all()
 
-    async def take(self, slot: int, length: int, pieces: Sequence[m.KvPiece]) -> None:
-        """Wait for the pieces of a slot and make them part of the cache."""
+    async def take(self, slot: int, length: int, pieces: Sequence[m.KvPiece]) -> bool:
+        """Wait for the pieces of a slot and make them part of the cache; False if not all come.
+
+        The others have come by then, so that nobody writes into the slot any more.
+        """
         engine = await self._seat.engine()
-        for piece in pieces:
-            await self._wait(piece.node, slot)
+        came = [await self._wait(piece.node, slot) for piece in pieces]
+        if not all(came):
+            return False
         for piece in pieces:  # two of one peer may come in any order
             await engine.kv.adopt(slot, piece.first, piece.stop, length)
+        return True
 
-    async def _wait(self, peer: int, slot: int) -> None:
+    async def _wait(self, peer: int, slot: int) -> bool:
         async with self._news:
-            await self._news.wait_for(lambda: self._arrived[peer, slot] > 0)
-            self._arrived[peer, slot] -= 1
+            await self._news.wait_for(lambda: self._arrived[peer, slot] > 0 or peer in self._gone)
+            came = self._arrived[peer, slot] > 0
+            self._arrived[peer, slot] -= came
+            return came
+
+    async def _write(self, peer: int, offset: int, nbytes: int, notice: int) -> None:
+        await self._links.write(peer, Lane.EXPRESS, self._kv, offset, nbytes, KV, offset, notice)

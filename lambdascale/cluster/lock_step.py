@@ -25,6 +25,9 @@ class FreeRun:
     def leave(self) -> None:
         """The last stage is over, and what it has sampled may enter again."""
 
+    def fail(self, error: Exception) -> None:
+        """Let everybody who waits raise `error`."""
+
 
 class LockStep(FreeRun):
     """Lanes run their next stages at once, `messages_s` after the last step; one lane enters per step."""
@@ -50,6 +53,14 @@ class LockStep(FreeRun):
     def leave(self) -> None:
         self._running -= 1
         self._begin_soon()
+
+    def fail(self, error: Exception) -> None:
+        waiting = [*self._inside, *self._entering]
+        self._inside.clear()
+        self._entering.clear()
+        for turn in waiting:
+            if not turn.done():
+                turn.set_exception(error)
 
     def _begin_soon(self) -> None:
         """Begin a step once whoever has just left has had the time to come again."""

@@ -4,6 +4,7 @@ An instance that is to go takes no more requests, finishes what it has, and only
 may be kept after all.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lambdascale.clock import now
@@ -75,7 +76,7 @@ class Pipelines:
         return tuple(
             s
             for s in self.served.values()
-            if s.instance is not None and s.pipeline not in self._draining
+            if s.instance is not None and s.pipeline not in self._draining and not s.dissolving
         )
 
     @property
@@ -121,12 +122,25 @@ class Pipelines:
 
     def dissolved(self, message: m.Dissolved) -> Served:
         """It has stopped: whom it served waits to be resumed."""
-        served = self.served.pop(message.pipeline)
+        served = self.served[message.pipeline]
+        self._remove(served, [u.request for u in message.unfinished])
+        return served
+
+    def lose(self, served: Served, node: int) -> None:
+        """A stage is gone: without its head it is no more, else the head stops by itself."""
+        if served.head == node:
+            self._remove(served, ())
+            return
+        served.dissolving = True
+        self._draining.discard(served.pipeline)
+        self._router.drain(served.pipeline)
+
+    def _remove(self, served: Served, unfinished: Sequence[int]) -> None:
+        del self.served[served.pipeline]
         self._draining.discard(served.pipeline)
         self._paces.gone(served.pipeline)
         self._log.add(replace(served.record, time_s=self._log.since(), formed=False))
-        self._router.remove(served.pipeline, [u.request for u in message.unfinished], now())
-        return served
+        self._router.remove(served.pipeline, unfinished, now())
 
     def shrink(self, count: int) -> None:
         """Let `count` instances go, idle ones first."""

@@ -174,6 +174,24 @@ class RefusedRecord:
     retry_after_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class LossRecord:
+    """`node` has ended and was given up, with everything it held."""
+
+    node: int
+    why: str
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRecord:
+    """`request` cannot be answered: no copy of `model` is left."""
+
+    request: int
+    model: str
+    time_s: float
+
+
 Record = (
     BlockRecord
     | CorruptRecord
@@ -187,6 +205,8 @@ Record = (
     | ResidencyRecord
     | SwitchRecord
     | RefusedRecord
+    | LossRecord
+    | FailedRecord
 )
 
 

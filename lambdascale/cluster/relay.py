@@ -30,6 +30,11 @@ class Relay:
         self._outbox = outbox
         self._slot = slot
         self._links = links
+        self._gone: set[int] = set()
+
+    def lose(self, node: int) -> None:
+        """Drop what comes of pipelines that `node` is a stage of."""
+        self._gone.add(node)
 
     async def received(self, notice: Notice, home: Home) -> None:
         """Handle an activation that a peer wrote into our inbox."""
@@ -39,6 +44,8 @@ class Relay:
     async def send_on(self, activation: Activation, rows: Rows, home: Home) -> None:
         """Bring `rows` to stage `activation.hop`, or home after the last one."""
         stages = activation.stages
+        if any(stage.node in self._gone for stage in stages):
+            return
         target = stages[activation.hop % len(stages)].node
         if target == self._node:
             await self._enter(activation, rows, home)
@@ -47,11 +54,12 @@ class Relay:
             await asyncio.sleep(activation.hop_s)
         offset = activation.lane * self._slot
         nbytes = put(self._outbox.view[offset : offset + self._slot], activation, rows)
-        link = await self._links.get(target, Lane.EXPRESS)
-        notice = tag(Kind.ACTIVATION, activation.lane)
-        await link.write(self._outbox, offset, nbytes, INBOX, offset, notice)
+        notice, out = tag(Kind.ACTIVATION, activation.lane), self._outbox
+        await self._links.write(target, Lane.EXPRESS, out, offset, nbytes, INBOX, offset, notice)
 
     async def _enter(self, activation: Activation, rows: Rows, home: Home) -> None:
+        if any(stage.node in self._gone for stage in activation.stages):
+            return
         if activation.hop == len(activation.stages):
             home(activation, rows)
             return

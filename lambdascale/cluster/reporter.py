@@ -37,6 +37,10 @@ class Reporter:
             await self._some.wait()
             await asyncio.sleep(self.report_s)
             self._some.clear()
-            pending, self._pending = self._pending, {}
-            for (model, tier), arrivals in pending.items():
-                self.channel.send(Coverage(self._node, model, tier, tuple(arrivals)))
+            self.flush()
+
+    def flush(self) -> None:
+        """Report what has come so far at once."""
+        pending, self._pending = self._pending, {}
+        for (model, tier), arrivals in pending.items():
+            self.channel.send(Coverage(self._node, model, tier, tuple(arrivals)))

@@ -99,6 +99,11 @@ class Router:
         return sum(len(server.serving) for server in self._servers.values())
 
     @property
+    def waiting(self) -> tuple[int, ...]:
+        """The requests that wait, in order."""
+        return (*self._resumed, *self._new)
+
+    @property
     def waiting_since(self) -> float | None:
         """When the first in line of either priority was queued, the earlier one; None if nothing waits."""
         return min((work.since_s for work in self._firsts()), default=None)

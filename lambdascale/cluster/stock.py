@@ -83,9 +83,9 @@ class Stock:
     def loading(self, model: str) -> tuple[int, ...]:
         """The assigned instances on whose GPUs the model is not complete yet."""
         slices, assigned = self.slices[model], self.assignments.of
-        starts = range(0, len(assigned), slices.num_nodes)
         complete = frozenset(self.holders(model, Tier.GPU))
-        return tuple(i for i in starts if assigned[i] == model and i not in complete)
+        instances = dict.fromkeys(slices.instance(n) for n, m in assigned.items() if m == model)
+        return tuple(i for i in instances if i not in complete)
 
     def pin_all(self, model: str, copies: Iterable[tuple[int, Tier]]) -> None:
         """Keep copies of instances while they are sources of a scale-out."""
@@ -96,8 +96,45 @@ class Stock:
     def unpin_all(self, model: str, copies: Iterable[tuple[int, Tier]]) -> None:
         """Everything has been sent: take back the pins of a scale-out."""
         for instance, tier in copies:
-            for node in self.slices[model].nodes(instance):
+            for node in self._alive(instance, model):
                 self.residency.unpin(node, tier, model, now())
+
+    def lose(self, node: int) -> None:
+        """Forget a node that is gone, and all it held."""
+        for tier in Tier:
+            for copy in self.residency.copies(node, tier):
+                self._missing.pop((node, tier, copy.model), None)
+                self._demoting.discard((node, tier, copy.model))
+                if copy.complete:
+                    self._record(copy.model, node, tier, resident=False)
+        self.residency.lose(node)
+        if (model := self.assignments.of[node]) is not None:
+            self._log.add(AllocationRecord(model, node, self._log.since(), allocated=False))
+        self.assignments.lose(node)
+
+    def withdraw(self, instance: int, model: str) -> None:
+        """An instance comes to nothing: its nodes are free, and forget what is not complete."""
+        for node in self._alive(instance, model):
+            self.assignments.assign(node, None)
+            self.residency.unpin(node, Tier.GPU, model, now())
+            self._log.add(AllocationRecord(model, node, self._log.since(), allocated=False))
+            if (node, Tier.GPU, model) in self._missing:
+                self._abandon(node, Tier.GPU, model)
+
+    def exists(self, model: str) -> bool:
+        """Is there a complete copy in any tier?"""
+        return any(self.holders(model, tier) for tier in Tier)
+
+    def is_expected(self, instance: int, tier: Tier, model: str) -> bool:
+        """Has every node of an instance got a copy there, complete or to be filled?"""
+        alive = self._alive(instance, model)
+        return len(alive) == self.slices[model].num_nodes and all(
+            self.residency.copy(node, tier, model) is not None for node in alive
+        )
+
+    def _alive(self, instance: int, model: str) -> list[int]:
+        nodes = self.slices[model].nodes(instance)
+        return [node for node in nodes if node in self.assignments.of]
 
     def base(self, node: int, tier: Tier, model: str) -> int:
         """Where byte 0 of the image is, or would be, in the arena of a node that holds (a part of) it."""
@@ -206,21 +243,20 @@ class Stock:
         return frozenset(copy.model for copy in copies if self._is_last(copy))
 
     def _is_last(self, copy: Copy) -> bool:
-        """Is it on no SSD, and in no memory but here?"""
-        slices, model = self.slices[copy.model], copy.model
+        """Is it on no SSD, and in no memory but here? Slices of several instances make none."""
+        model = copy.model
         if copy.tier is Tier.SSD or self.residency.holders(model, Tier.SSD):
             return False
-        like = slices.position(copy.node)  # who has the same slice
-        return not any(
-            slices.position(node) == like and (node, tier) != (copy.node, copy.tier)
-            for tier in (Tier.GPU, Tier.HOST)
-            for node in self.residency.holders(model, tier)
-        )
+        own = self.slices[model].instance(copy.node), copy.tier
+        found = [(i, tier) for tier in (Tier.GPU, Tier.HOST) for i in self.holders(model, tier)]
+        return found == [own]
 
     def _begin_demotion(self, node: int, tier: Tier, model: str) -> bool:
         """Copy it to the next lower tier, if it is idle, not there yet and fits."""
         copy = self.residency.copy(node, tier, model)
-        return self._demote and copy is not None and copy.idle and self._copy_down(copy)
+        if copy is None or not copy.idle:
+            return False
+        return (self._demote or self._is_last(copy)) and self._copy_down(copy)
 
     def loaded(self, instance: int, model: str) -> None:
         """An instance serves what it has loaded; it copies it to host memory now, if the system does so."""

@@ -4,11 +4,13 @@ Messages are handled in the order they came; what takes time is returned as work
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lambdascale.cluster.activation import Activation
+from lambdascale.cluster.copies import Sends
 from lambdascale.cluster.head import Head
 from lambdascale.cluster.holdings import Holdings
 from lambdascale.cluster.kv_moves import KvMoves
@@ -25,6 +27,19 @@ from lambdascale.storage.tiers import Tier
 from lambdascale.transport.base import Region, Transport
 
 Work = Coroutine[Any, Any, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Losing:
+    """What a node has begun that has to do with one that is gone: sends by scale-out, ends to wait for."""
+
+    sends: Mapping[int, Sends]
+    ends: Sequence[asyncio.Event]
+
+    async def over(self) -> None:
+        """Wait until none of it is under way."""
+        for end in self.ends:
+            await end.wait()
 
 
 class Workplace:
@@ -105,9 +120,18 @@ class Workplace:
         await head.run(await self._seat.engine())
         del self._heads[pipeline]
 
+    def lose(self, message: m.NodeLost) -> Losing:
+        """Begin nothing more that has to do with a node that is gone; return what is to come to its end."""
+        self.relay.lose(message.node)
+        broken = [head for head in self._heads.values() if head.lose(message.node)]
+        sends = self.holdings.stop(message.scale_outs)
+        loads = [load for model in message.forsaken for load in self.holdings.forsake(model)]
+        courses = [*(s.course for s in sends.values()), *loads]
+        return Losing(sends, [*(c.over for c in courses), *(head.ended for head in broken)])
+
     async def _adopt(self, head: Head, adopt: m.Adopt) -> None:
-        await self.moves.take(adopt.slot, adopt.length, adopt.pieces)
-        head.resume(adopt)
+        whole = await self.moves.take(adopt.slot, adopt.length, adopt.pieces)
+        head.resume(adopt, adopt.length if whole else 0)
 
     async def _send_kv(self, move: m.SendKv) -> None:
         await self.moves.send(move)

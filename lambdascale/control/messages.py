@@ -18,6 +18,7 @@ from lambdascale.control.copy_messages import (
     Resend,
     Serve,
 )
+from lambdascale.control.loss_messages import Delivered, LossNoted, NodeLost, Unreachable
 from lambdascale.control.message import Base
 from lambdascale.control.request_messages import (
     Adopt,
@@ -46,6 +47,7 @@ __all__ = [
     "Connected",
     "CorruptBlock",
     "Coverage",
+    "Delivered",
     "Dissolve",
     "Dissolved",
     "Drop",
@@ -56,8 +58,10 @@ __all__ = [
     "Hosted",
     "KvPiece",
     "Load",
+    "LossNoted",
     "Message",
     "Multicast",
+    "NodeLost",
     "OpenTick",
     "Output",
     "Prepare",
@@ -70,6 +74,7 @@ __all__ = [
     "Stop",
     "Submit",
     "Tokens",
+    "Unreachable",
     "decode",
     "encode",
 ]
@@ -173,6 +178,9 @@ Message = (
     | Stop
     | Report
     | Failed
+    | NodeLost
+    | LossNoted
+    | Unreachable
 )
 
 _encoder = msgspec.msgpack.Encoder()

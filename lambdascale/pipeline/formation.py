@@ -105,6 +105,22 @@ class Formation:
             self._dissolving.discard(pipeline)
         self._busy = {n: p for n, p in self._busy.items() if p != pipeline or n in lingering}
 
+    def broken(self, pipeline: int) -> None:
+        """A pipeline has lost a member: nobody needs to tell it to dissolve."""
+        self._dissolving.add(pipeline)
+
+    def lose(self, node: int) -> None:
+        """Forget a member that is gone, or gives up."""
+        if self._held.pop(node, None) is None:
+            return
+        self._groups = [tuple(n for n in group if n != node) for group in self._groups]
+        self._lacking.discard(node)
+        self._ready.discard(node)
+        self._replicas.discard(node)
+        self._busy.pop(node, None)
+        left = [n for group in self._groups for n in group]
+        self._together_held = set().union(*(self._held[n] for n in left))
+
     def decide(self) -> Changes:
         """Return what must change; a decision is returned once. The first call makes sources replicas."""
         leaving = self._leaving()

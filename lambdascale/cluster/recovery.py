@@ -1,0 +1,152 @@
+"""What happens when a node is gone: its end is an event, and the others go on with what is left.
+
+    ended    forget the node; tell the survivors, who begin nothing more that has to do with it
+    noted    each survivor answers when nothing of the kind is under way there any more
+    all have requests of broken pipelines were queued again meanwhile; now members are free, and running
+             scale-outs are planned anew from what survivors hold (`growth_repair`)
+
+The autoscaler replaces lost capacity by its usual rules. Only if no copy of a model is left anywhere are its
+requests given up.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from lambdascale.cluster.deployment import ClusterSpec
+from lambdascale.cluster.expansion import Expansion
+from lambdascale.cluster.growth import Growth
+from lambdascale.cluster.growth_repair import Remains, repaired
+from lambdascale.cluster.members import Ended, Members
+from lambdascale.cluster.records import LossRecord, RunLog
+from lambdascale.cluster.service import Service
+from lambdascale.cluster.stock import Stock
+from lambdascale.config import SystemSpec
+from lambdascale.control import messages as m
+from lambdascale.errors import LambdaScaleError, NoCopyError
+from lambdascale.storage.tiers import Tier
+
+Deliveries = defaultdict[int, set[int]]  # node → blocks
+
+
+class Recovery:
+    """Deals with the ends of nodes, those of one time together."""
+
+    def __init__(
+        self,
+        system: SystemSpec,
+        cluster: ClusterSpec,
+        services: Mapping[str, Service],
+        stock: Stock,
+        expansion: Expansion,
+        members: Members,
+        log: RunLog,
+    ) -> None:
+        self._cluster = cluster
+        self._services = services
+        self._stock = stock
+        self._expansion = expansion
+        self._members = members
+        self._log = log
+        self._allowed = tuple(Tier[name.upper()] for name in system.sources)
+        self._noting: dict[int, set[int]] = {}  # lost node → who has not answered
+        self._delivered: defaultdict[int, Deliveries] = defaultdict(lambda: defaultdict(set))
+        self._failed: dict[str, int] = {}
+        self._any_lost = False
+
+    @property
+    def under_way(self) -> bool:
+        """Has anybody still to note a loss?"""
+        return bool(self._noting)
+
+    def ended(self, end: Ended) -> None:
+        """A node is gone; LambdaScaleError if it was the last."""
+        self._log.add(LossRecord(end.node, end.why, self._log.since()))
+        alive, self._any_lost = list(self._members.alive), True
+        if not alive:
+            raise self._all_ended(f", the last was {end.node} ({end.why})")
+        self._stock.lose(end.node)
+        waves = [wave for service in self._services.values() for wave in service.lose(end.node)]
+        for waiting in self._noting.values():
+            waiting.discard(end.node)
+        self._noting[end.node] = set(alive)
+        for node in alive:
+            forsaken = tuple(s.model for s in self._services.values() if s.forsakes(node))
+            self._members.send(node, m.NodeLost(end.node, tuple(waves), forsaken))
+        self._go_on()
+
+    def noted(self, message: m.LossNoted) -> None:
+        """A survivor has done with a node that is gone."""
+        for d in message.delivered:
+            self._delivered[d.scale_out][d.dst].add(d.block)
+        self._noting[message.lost].discard(message.node)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Plan anew as soon as everything is quiet."""
+        if any(self._noting.values()):
+            return
+        self._noting.clear()
+        for service in self._services.values():
+            service.mourn()
+            for growth in list(service.growths.values()):  # the earlier ones feed the later ones
+                if growth.repairing:
+                    self._repair(service, growth)
+            for growth in list(service.growths.values()):
+                service.reshape(growth)
+        self._delivered.clear()
+        self._expansion.lost()
+
+    def _repair(self, service: Service, growth: Growth) -> None:
+        held = growth.due(self._delivered[growth.wave])
+        on_disk = set(self._stock.holders(service.model, Tier.SSD))
+        disks = [instance for instance in held if instance in on_disk]
+        remains = Remains(held, self._sources(service, growth), disks)
+        plan = repaired(growth.plan, remains, growth.num_blocks)
+        if plan is None:
+            service.give_up(growth)
+            plan = growth.plan
+        wave = self._expansion.new_wave()
+        growth.repair(plan, wave)
+        if not self._cluster.preconnect:
+            growth.introduce(self._members.send, self._members.addresses)
+        growth.go_on(self._members.send, self._stock)
+
+    def _sources(self, service: Service, growth: Growth) -> dict[int, Tier]:
+        """Who sends besides the members; another holder, which stays meanwhile, if nobody is left."""
+        model, stock, members = service.model, self._stock, growth.plan.members
+        left = {
+            instance: tier
+            for instance, tier in growth.plan.senders.items()
+            if instance not in members and stock.is_expected(instance, tier, model)
+        }
+        if left or growth.formation.complete:
+            return left
+        for tier in (Tier.GPU, Tier.HOST):
+            others = [i for i in stock.holders(model, tier) if i not in members]
+            if others and tier in self._allowed:
+                growth.pinned.append((others[0], tier))
+                stock.pin_all(model, [(others[0], tier)])
+                return {others[0]: tier}
+        return {}
+
+    def give_up(self) -> None:
+        """Fail the requests for models of which no copy is left."""
+        for model, service in self._services.items() if self._any_lost else ():
+            if service.router.num_waiting and not service.growths and not self._stock.exists(model):
+                self._failed[model] = self._failed.get(model, 0) + len(service.fail())
+
+    def check(self, num_left: int) -> None:
+        """Raise NoCopyError if requests were given up, LambdaScaleError if no node is left at the end."""
+        if not num_left:
+            raise self._all_ended()
+        for model, count in self._failed.items():
+            raise NoCopyError(
+                f"{count} requests for {model} were not answered: no copy of it is left on any node that "
+                "lives; store it on more SSDs or run more nodes"
+            )
+
+    def _all_ended(self, last: str = "") -> LambdaScaleError:
+        nodes = self._cluster.num_nodes
+        return LambdaScaleError(
+            f"all {nodes} nodes have ended{last}; see what ended them and start again"
+        )
