@@ -53,7 +53,9 @@ class OneDies(Cluster):
 
 @pytest.mark.parametrize("barrier", [False, True], ids=["free", "barrier"])
 @pytest.mark.parametrize("after", [1, 9, 30])
-@pytest.mark.parametrize(("sources", "nodes", "victim"), [(1, 4, 2), (2, 6, 0), (2, 6, 5), (3, 8, 1)])
+@pytest.mark.parametrize(
+    ("sources", "nodes", "victim"), [(1, 4, 2), (2, 6, 0), (2, 6, 5), (3, 8, 1)]
+)
 def test_survivors_complete_each_other_and_get_no_block_twice(
     sources: int, nodes: int, victim: int, after: int, barrier: bool
 ):
@@ -63,7 +65,9 @@ def test_survivors_complete_each_other_and_get_no_block_twice(
     survivors = set(range(sources, nodes)) - {victim}
     mine = {key: n for key, n in cluster.network.delivered.items() if key[0] in survivors}
     assert Counter(node for node, _ in mine) == dict.fromkeys(survivors, BLOCKS)
-    assert set(mine.values()) == {1}, "what was in flight between survivors is not sent again either"
+    assert set(mine.values()) == {1}, (
+        "what was in flight between survivors is not sent again either"
+    )
 
 
 @pytest.mark.parametrize("victim", [2, 5, 7])
@@ -105,14 +109,18 @@ def test_requests_of_a_model_that_is_nowhere_fail_with_its_name_and_others_are_a
         ssd=0,
         watch=kill(0),
     )
-    with pytest.raises(NoCopyError, match=r"3 requests for a were not answered: no copy of it is left"):
+    with pytest.raises(
+        NoCopyError, match=r"3 requests for a were not answered: no copy of it is left"
+    ):
         run.disturbed()
     run.check_tokens()
     assert {r.request for r in run.records(FailedRecord)} == {0, 1, 2}
 
 
 def test_a_plan_without_an_instance_names_it_nowhere():
-    plan = GrowthPlan(((1, 2), (3,)), (0,), (), (), {0: Tier.GPU, 3: Tier.GPU}, (), ((0, 1, 2), (3,)))
+    plan = GrowthPlan(
+        ((1, 2), (3,)), (0,), (), (), {0: Tier.GPU, 3: Tier.GPU}, (), ((0, 1, 2), (3,))
+    )
     left = without(plan, 3)
     assert left.groups == ((1, 2),)
     assert left.barriers == ((0, 1, 2),)
