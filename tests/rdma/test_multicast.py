@@ -27,7 +27,7 @@ from lambdascale.workload.request import Request
 ENTRY = "symbolic_agents:main"
 BLOCKS = 16
 RATE = 20e6  # bytes/s of each node
-SLOW = 2e6  # for what is to be disturbed
+SLOW = 5e6  # for what is to be disturbed
 
 
 @pytest.fixture(scope="module")
