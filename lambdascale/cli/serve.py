@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from lambdascale.cli.loading import loading
@@ -83,11 +82,12 @@ def run(options: argparse.Namespace) -> None:
     )
     spec = _spec(options)
     with loading("the endpoint", options.json):
-        from lambdascale.experiments.endpoint import serve  # slow to import
+        from lambdascale.experiments.endpoint import Served, serve  # slow to import
 
-    def ready(address: str, models: Sequence[str]) -> None:
-        text = f"lambdascale serve: {', '.join(models)} on {spec.num_nodes} nodes at {address}"
-        told = {"address": address, "models": list(models)}
+    def ready(served: Served) -> None:
+        address, models = served.address, ", ".join(served.models)
+        text = f"lambdascale serve: {models} on {spec.num_nodes} nodes at {address}"
+        told = {"address": address, "models": served.models}
         print(json.dumps(told) if options.json else text, flush=True)
 
     serve(spec, endpoint, ready)

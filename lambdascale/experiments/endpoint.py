@@ -6,6 +6,7 @@ Unlike a run it keeps no records; what is worth knowing is in the metrics.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from socket import socket
 
@@ -27,12 +28,23 @@ from lambdascale.serve.limits import Endpoint
 from lambdascale.serve.metrics import Metrics
 from lambdascale.serve.server import address_of, bound, serve_http
 from lambdascale.serve.streams import Streams
+from lambdascale.transport.threads import LoopCaller
 
-Ready = Callable[[str, Sequence[str]], None]
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Where an endpoint is and what it serves; `stop` ends it, from any thread."""
+
+    address: str
+    models: tuple[str, ...]
+    stop: Callable[[], None]
+
+
+Ready = Callable[[Served], None]
 
 
 def serve(spec: TraceSpec, endpoint: Endpoint, ready: Ready) -> None:
-    """Serve the models of `spec` until interrupted; `ready` is told address and models in time for requests.
+    """Serve the models of `spec` until stopped or interrupted; `ready` is told where once it takes requests.
 
     Nothing of the specification's trace counts. Raises LambdaScaleError.
     """
@@ -71,16 +83,24 @@ class _Service:
         endpoint: Endpoint,
         ready: Ready,
     ) -> None:
-        """Serve on `sock` until cancelled; raises what ends the controller, after telling every client."""
+        """Serve on `sock` until stopped; raises what ends the controller, after telling every client."""
         self._metrics.watch(controller)
         backend = Backend(self._models, controller, self._streams)
         app = make_app(backend, self._metrics, endpoint)
         up = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            group.create_task(controller.serve(up))
+            serving = group.create_task(controller.serve(up))
             await up.wait()
-            told = partial(ready, address_of(sock), tuple(self._models))
-            await serve_http(app, sock, endpoint, told, self._hang_up)
+            told = partial(ready, self._served(sock, stopped := asyncio.Event()))
+            http = group.create_task(serve_http(app, sock, endpoint, told, self._hang_up))
+            await stopped.wait()
+            http.cancel()
+            await asyncio.wait((http,))
+            serving.cancel()
+
+    def _served(self, sock: socket, stopped: asyncio.Event) -> Served:
+        stop = partial(LoopCaller(asyncio.get_running_loop()), stopped.set)
+        return Served(address_of(sock), tuple(self._models), stop)
 
     def _hang_up(self) -> None:
         self._streams.end(LambdaScaleError("the server is shutting down; ask again later"))

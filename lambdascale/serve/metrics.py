@@ -106,6 +106,7 @@ class Timing:
         """A token is here."""
         self._last_s = self._clock()
         self._num_tokens += 1
+        self._metrics.tokens.labels(self._model).inc()
         if self._num_tokens == 1:
             self._first_s = self._last_s
             self._metrics.first_token.labels(self._model).observe(self._last_s - self._begun_s)
@@ -120,7 +121,6 @@ class Timing:
         trace: TracebackType | None,
     ) -> None:
         metrics, model, num = self._metrics, self._model, self._num_tokens
-        metrics.tokens.labels(model).inc(num)
         metrics.requests.labels(model, self.outcome).inc()
         if num > 1:
             metrics.per_token.labels(model).observe((self._last_s - self._first_s) / (num - 1))
