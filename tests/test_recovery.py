@@ -37,8 +37,10 @@ class Counting(SimNetwork):
 class OneDies(Cluster):
     """`victim` dies when so many blocks have come from peers in all."""
 
-    def __init__(self, sources: int, nodes: int, victim: int, after: int, **system) -> None:
-        spec = virtual_spec(sources, nodes, system=SystemSpec(window=WINDOW, **system))
+    def __init__(
+        self, sources: int, nodes: int, victim: int, after: int, blocks: int = BLOCKS, **system
+    ) -> None:
+        spec = virtual_spec(sources, nodes, blocks, system=SystemSpec(window=WINDOW, **system))
         super().__init__(spec, some_requests(8))
         self.network = Counting(20e-6)
         self.fleet._network = self.network
@@ -53,7 +55,9 @@ class OneDies(Cluster):
 
 @pytest.mark.parametrize("barrier", [False, True], ids=["free", "barrier"])
 @pytest.mark.parametrize("after", [1, 9, 30])
-@pytest.mark.parametrize(("sources", "nodes", "victim"), [(1, 4, 2), (2, 6, 0), (2, 6, 5), (3, 8, 1)])
+@pytest.mark.parametrize(
+    ("sources", "nodes", "victim"), [(1, 4, 2), (2, 6, 0), (2, 6, 5), (3, 8, 1)]
+)
 def test_survivors_complete_each_other_and_get_no_block_twice(
     sources: int, nodes: int, victim: int, after: int, barrier: bool
 ):
@@ -63,14 +67,17 @@ def test_survivors_complete_each_other_and_get_no_block_twice(
     survivors = set(range(sources, nodes)) - {victim}
     mine = {key: n for key, n in cluster.network.delivered.items() if key[0] in survivors}
     assert Counter(node for node, _ in mine) == dict.fromkeys(survivors, BLOCKS)
-    assert set(mine.values()) == {1}, "what was in flight between survivors is not sent again either"
+    assert set(mine.values()) == {1}, (
+        "what was in flight between survivors is not sent again either"
+    )
 
 
 @pytest.mark.parametrize("victim", [2, 5, 7])
-@pytest.mark.parametrize("after", [5, 40, 70])
-def test_when_a_receiver_dies_the_others_take_little_longer(victim: int, after: int):
-    healthy = OneDies(2, 8, victim, after=10_000).run().phase_s("complete")
-    assert OneDies(2, 8, victim, after).run().phase_s("complete") <= 1.15 * healthy
+@pytest.mark.parametrize("after", [10, 80, 140])
+def test_when_a_receiver_dies_the_others_take_at_most_15_percent_longer(victim: int, after: int):
+    """What it costs is a few ticks: what is in flight ends, and a new pipeline of sends fills."""
+    healthy = OneDies(2, 8, victim, after=10_000, blocks=32).run().phase_s("complete")
+    assert OneDies(2, 8, victim, after, blocks=32).run().phase_s("complete") <= 1.15 * healthy
 
 
 def kill(*victims: int):
@@ -105,14 +112,18 @@ def test_requests_of_a_model_that_is_nowhere_fail_with_its_name_and_others_are_a
         ssd=0,
         watch=kill(0),
     )
-    with pytest.raises(NoCopyError, match=r"3 requests for a were not answered: no copy of it is left"):
+    with pytest.raises(
+        NoCopyError, match=r"3 requests for a were not answered: no copy of it is left"
+    ):
         run.disturbed()
     run.check_tokens()
     assert {r.request for r in run.records(FailedRecord)} == {0, 1, 2}
 
 
 def test_a_plan_without_an_instance_names_it_nowhere():
-    plan = GrowthPlan(((1, 2), (3,)), (0,), (), (), {0: Tier.GPU, 3: Tier.GPU}, (), ((0, 1, 2), (3,)))
+    plan = GrowthPlan(
+        ((1, 2), (3,)), (0,), (), (), {0: Tier.GPU, 3: Tier.GPU}, (), ((0, 1, 2), (3,))
+    )
     left = without(plan, 3)
     assert left.groups == ((1, 2),)
     assert left.barriers == ((0, 1, 2),)
