@@ -1,5 +1,6 @@
 """Random serverless runs: models, policies, systems, requests and small disturbances, all from one seed."""
 
+from collections.abc import Sequence
 from random import Random
 
 from serverless import MODELS, Serverless, ask, deploy, room
@@ -10,6 +11,8 @@ from lambdascale.config import KV_SWITCHES, SOURCES, SystemSpec
 from lambdascale.policy import ScalingPolicy
 from lambdascale.setup_times import SetupTime
 from lambdascale.storage.tiers import Tier
+
+LENGTHS = (1, 10, 40, 90)
 
 
 def random_policy(draw: Random) -> ScalingPolicy:
@@ -62,7 +65,8 @@ def random_initial(draw: Random, num_nodes: int, system: SystemSpec) -> dict[int
     return {node: draw.choice(tiers) for node in nodes}
 
 
-def random_run(seed: int) -> Serverless:
+def random_run(seed: int, lengths: Sequence[int] = LENGTHS) -> Serverless:
+    """Return the run of a seed; `lengths` are those that an answer may have, in tokens."""
     draw = Random(seed)
     models = draw.sample("abc", draw.choice([1, 2, 3]))
     num_nodes = draw.choice([2, 3, 4, 6])
@@ -83,7 +87,7 @@ def random_run(seed: int) -> Serverless:
             i,
             draw.choice(models),
             at=draw.choice([0.0, 0.0, round(draw.uniform(0, 6), 3), round(draw.uniform(4, 12), 3)]),
-            max_tokens=draw.choice([1, 10, 40, 90]),
+            max_tokens=draw.choice(lengths),
             prompt=draw.choice([1, 12, 40]),
             temperature=draw.choice([0.0, 0.7]),
         )

@@ -123,7 +123,8 @@ class CheckedController(Controller):
         for arrival in coverage.arrivals:
             tiers = (Tier.GPU, Tier.HOST) if arrival.origin == "network" else ()
             service = self.services[coverage.model]
-            if arrival.arrived_s <= self.quiet_s or not service.has(coverage.node):
+            late = arrival.arrived_s <= self.quiet_s or arrival.src not in self._members.alive
+            if late or not service.has(coverage.node):
                 continue  # it was under way when a node died, and came to its end before any copy left
             copies = [self.stock.residency.copy(arrival.src, t, coverage.model) for t in tiers]
             assert not tiers or any(copy and copy.pins for copy in copies), "senders stay"

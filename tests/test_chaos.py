@@ -24,6 +24,7 @@ from lambdascale.cluster.records import (
 )
 from lambdascale.errors import LambdaScaleError, NoCopyError
 
+LENGTHS = (1, 5, 15, 40)  # tokens: what goes wrong goes wrong early, and many runs are worth more
 DELAYS = (0.0, 0.0, 1e-5, 3e-5, 1e-3, 4e-3, 0.05, 0.5)
 EVENTS = (
     AllocationRecord,
@@ -87,7 +88,7 @@ class Reaper:
 
 
 def chaos_run(seed: int) -> Serverless:
-    run = random_run(seed)
+    run = random_run(seed, LENGTHS)
     draw = Random(f"chaos {seed}")
     run.watch = Reaper(draw, run.num_nodes, run.watch)
     return run
@@ -132,3 +133,12 @@ def test_whoever_dies_no_request_is_lost_and_no_token_wrong(any_seed: int):
     except BaseException as error:
         error.add_note(story(run))
         raise
+
+
+@pytest.mark.parametrize("seed", [121, 516])
+def test_a_seed_replays_to_the_last_record(seed: int):
+    first, second = chaos_run(seed), chaos_run(seed)
+    for run in (first, second):
+        survive(run)
+    assert first.kills == second.kills
+    assert first.log.records == second.log.records

@@ -37,8 +37,10 @@ class Counting(SimNetwork):
 class OneDies(Cluster):
     """`victim` dies when so many blocks have come from peers in all."""
 
-    def __init__(self, sources: int, nodes: int, victim: int, after: int, **system) -> None:
-        spec = virtual_spec(sources, nodes, system=SystemSpec(window=WINDOW, **system))
+    def __init__(
+        self, sources: int, nodes: int, victim: int, after: int, blocks: int = BLOCKS, **system
+    ) -> None:
+        spec = virtual_spec(sources, nodes, blocks, system=SystemSpec(window=WINDOW, **system))
         super().__init__(spec, some_requests(8))
         self.network = Counting(20e-6)
         self.fleet._network = self.network
@@ -71,10 +73,11 @@ def test_survivors_complete_each_other_and_get_no_block_twice(
 
 
 @pytest.mark.parametrize("victim", [2, 5, 7])
-@pytest.mark.parametrize("after", [5, 40, 70])
-def test_when_a_receiver_dies_the_others_take_little_longer(victim: int, after: int):
-    healthy = OneDies(2, 8, victim, after=10_000).run().phase_s("complete")
-    assert OneDies(2, 8, victim, after).run().phase_s("complete") <= 1.15 * healthy
+@pytest.mark.parametrize("after", [10, 80, 140])
+def test_when_a_receiver_dies_the_others_take_at_most_15_percent_longer(victim: int, after: int):
+    """What it costs is a few ticks: what is in flight ends, and a new pipeline of sends fills."""
+    healthy = OneDies(2, 8, victim, after=10_000, blocks=32).run().phase_s("complete")
+    assert OneDies(2, 8, victim, after, blocks=32).run().phase_s("complete") <= 1.15 * healthy
 
 
 def kill(*victims: int):

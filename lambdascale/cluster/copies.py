@@ -81,6 +81,7 @@ class Sends:
     bases: Mapping[int, int]
     window: int
     ticks: Ticks
+    tick_s: float = 0.0
     delivered: list[Transfer] = field(default_factory=list)
     course: Course = field(default_factory=Course)
 
@@ -150,10 +151,13 @@ class ModelCopy:
         await sends.course.run(partial(self._post_all, sends))
 
     async def _post_all(self, sends: Sends, group: asyncio.TaskGroup) -> None:
-        places = asyncio.Semaphore(sends.window)
+        places, begun_s = asyncio.Semaphore(sends.window), now()
         for transfer in sends.transfers:
             await sends.ticks.wait(transfer.tick)
             await self.present(transfer.block)
+            due_s = begun_s + sends.tick_s * (transfer.tick - 1)
+            if due_s > now():
+                await asyncio.sleep(due_s - now())
             await places.acquire()
             sending = group.create_task(self._deliver(transfer, sends))
             sending.add_done_callback(lambda _: places.release())

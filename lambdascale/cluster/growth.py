@@ -85,6 +85,7 @@ class Growth:
         self._image = image
         self.wave = number  # of sends; a repair begins another
         self._started = False
+        self._tick_s = 0.0
         self._waiting: Callable[[], None] | None = None  # a start, for a repair to be planned
         self.repairing = False  # start nothing until the repair that is being planned
         self._new_loads: Sequence[LocalLoad] = ()
@@ -160,6 +161,8 @@ class Growth:
 
     def lose(self, instance: int) -> None:
         """An instance is gone, or gives up."""
+        if not self.involves(instance):
+            return
         self.plan = without(self.plan, instance)
         self._plan_sends([t for t in self._transfers if self._is_kept(t, instance)])
         self.formation.lose(instance)
@@ -197,8 +200,13 @@ class Growth:
     def num_blocks(self) -> int:
         return self._image.blocks.num_blocks
 
-    def repair(self, plan: GrowthPlan, wave: int) -> None:
-        """Take another plan, whose first loads are those of the old one, for a new wave of sends."""
+    def repair(self, plan: GrowthPlan, wave: int, tick_s: float) -> None:
+        """Take another plan, whose first loads are those of the old one, for a new wave of sends.
+
+        Its transfers are irregular: who has idle ticks would run ahead of the others, and be in their way at
+        the ports of those that both send to. So nobody begins sooner than after `tick_s` for every tick.
+        """
+        self._tick_s = tick_s
         self._new_loads = plan.loads[len(self.plan.loads) :]
         self.plan, self.wave, self.repairing = plan, wave, False
         sends = self._slices.transfers(plan.transfers)
@@ -228,7 +236,9 @@ class Growth:
         tier = self.tier_of(node)
         bases = {t.dst: stock.base(t.dst, Tier.GPU, self._model) for t in sends}
         window, barrier = self._system.window, self._system.barrier
-        message = m.Multicast(self.wave, self._model, tier, tuple(sends), bases, window, barrier)
+        message = m.Multicast(
+            self.wave, self._model, tier, tuple(sends), bases, window, barrier, self._tick_s
+        )
         send(node, message)
         if barrier:
             send(node, m.OpenTick(self.wave, 1, self._system.message_s))

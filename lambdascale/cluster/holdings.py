@@ -153,7 +153,7 @@ class Holdings:
     def send_all(self, message: m.Multicast) -> Coroutine[Any, Any, None]:
         """Return the work of this node's part of a multicast."""
         ticks = Ticks(message.barrier)
-        sends = Sends(message.sends, message.bases, message.window, ticks)
+        sends = Sends(message.sends, message.bases, message.window, ticks, message.tick_s)
         self._sends[message.scale_out] = sends
         return self.copy(message.tier, message.model).send_all(sends)
 

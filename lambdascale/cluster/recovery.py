@@ -106,7 +106,10 @@ class Recovery:
             service.give_up(growth)
             plan = growth.plan
         wave = self._expansion.new_wave()
-        growth.repair(plan, wave)
+        copy_s = (
+            self._stock.nbytes(service.model) / self._cluster.link_rate
+        )  # 0 if that is infinite
+        growth.repair(plan, wave, copy_s / growth.num_blocks)
         if not self._cluster.preconnect:
             growth.introduce(self._members.send, self._members.addresses)
         growth.go_on(self._members.send, self._stock)

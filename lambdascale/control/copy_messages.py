@@ -51,6 +51,7 @@ class Load(Base, frozen=True):
 class Multicast(Base, frozen=True):
     """This node's own part of the plan, in order; `window` writes may be in flight.
 
+    A send of tick t begins no sooner than t − 1 times `tick_s` after the first could.
     Sent from the copy in `tier` into the GPU arenas of peers, whose image begins at `bases[peer]`. With
     `barrier`, the sends of a tick wait for the controller's `OpenTick` of the same scale-out.
     """
@@ -62,6 +63,7 @@ class Multicast(Base, frozen=True):
     bases: dict[int, int]
     window: int
     barrier: bool
+    tick_s: float = 0.0
 
 
 class OpenTick(Base, frozen=True):

@@ -2,8 +2,9 @@
 
 A share of the writes of blocks is spoiled (`Conditions.corruption`); agents find it by the checksum and the
 sender sends the block again. Activations and KV entries carry no checksum and are not hit. A node's death is
-predicted by the rules that the agents run by: what survivors hold then, and `multicast.repair` of it. The
-running cluster does not repair a multicast by itself yet. When a death is noticed is not counted.
+predicted by the rules of a multicast: what survivors hold then, and `multicast.repair` of it. The running
+cluster first waits for what is in flight, and keeps a repair in step by time (`cluster.recovery`); neither
+is predicted here. When a death is noticed is not counted.
 """
 
 import math

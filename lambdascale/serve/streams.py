@@ -6,8 +6,8 @@ client that reads slowly costs little.
 
 import asyncio
 
-from lambdascale.cluster.records import Record, TokenRecord
-from lambdascale.errors import LambdaScaleError
+from lambdascale.cluster.records import FailedRecord, Record, TokenRecord
+from lambdascale.errors import LambdaScaleError, NoCopyError
 
 
 class Stream:
@@ -42,9 +42,12 @@ class Streams:
         self._ended: LambdaScaleError | None = None
 
     def see(self, record: Record) -> None:
-        """Pass a token on."""
-        if isinstance(record, TokenRecord) and (stream := self._open.get(record.request)):
-            stream.put(record)
+        """Pass on a token, or that there will be none."""
+        match record:
+            case TokenRecord() if stream := self._open.get(record.request):
+                stream.put(record)
+            case FailedRecord() if stream := self._open.get(record.request):
+                stream.put(NoCopyError(f"no copy of {record.model} is left on any node that lives"))
 
     def open(self, request: int) -> Stream:
         """Wait for the tokens of a request; raises what has ended everything."""
