@@ -70,14 +70,10 @@ reference: $(INSTALLED) ## Commit the small results of a completed `make reprodu
 readme: $(INSTALLED) ## Write the tables of README.md and artifact/profiles from claims, results and jobs
 	$(VENV_PYTHON) -m lambdascale.experiments.readme
 
-<<<<<<< HEAD
-soak: setup ## Run a thousand random scenarios and a day of 1,000 nodes in virtual time, and 200 clients at a time (half an hour; SEEDS=1000 CLIENTS=200)
-=======
 chaos: setup ## Run random scenarios in which nodes die, in virtual time (2,000 by default; SEEDS=10000)
 	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest tests/test_chaos.py -n auto -q --seeds $(or $(SEEDS),2000)
 
-soak: setup ## Run a thousand random scenarios and a day of 1,000 nodes in virtual time (half an hour; SEEDS=1000)
->>>>>>> h-faults
+soak: setup ## Run a thousand random scenarios and a day of 1,000 nodes in virtual time, and 200 clients at a time (half an hour; SEEDS=1000 CLIENTS=200)
 	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest tests/test_serverless_random.py -n auto -q --seeds $(or $(SEEDS),1000)
 	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest tests/test_serve_load.py -s -q --clients $(or $(CLIENTS),200) --timeout 600
 	$(VENV_PYTHON) -m lambdascale.experiments.reproduce --profile soak

@@ -82,11 +82,7 @@ def test_a_wire_that_loses_frames_changes_nothing(model: PackedModel, warm: Nurs
 
 
 @pytest.mark.parametrize(("victim", "sources"), [(2, 1), (0, 2)], ids=["relay", "source"])
-<<<<<<< HEAD
 def test_a_node_killed_in_the_middle_is_repaired_and_nothing_is_left(
-=======
-def test_a_node_killed_in_the_middle_costs_nothing_and_nothing_is_left(
->>>>>>> h-faults
     victim: int, sources: int, model: PackedModel, warm: Nursery, devices: list[Device]
 ):
     """The survivors finish from the union of their blocks, and requests that lost a stage resume."""
@@ -98,15 +94,7 @@ def test_a_node_killed_in_the_middle_costs_nothing_and_nothing_is_left(
             warm.ask({"kill": victim})
 
     records = run(made, warm, ENTRY, kill)
-<<<<<<< HEAD
     assert [record.node for record in records if isinstance(record, LossRecord)] == [victim]
     check(records, made, model, sources, lost=victim)
-=======
-    assert {r.node for r in records if isinstance(r, LossRecord)} == {victim}
-    verified = {(r.node, r.block) for r in records if isinstance(r, BlockRecord)}
-    survivors = set(range(sources, made.cluster.num_nodes)) - {victim}
-    assert {(node, block) for node in survivors for block in range(BLOCKS)} <= verified
-    assert outputs(records, made) == reference_tokens(model, made.requests)
->>>>>>> h-faults
     assert within(lambda: len(own_children()) == 1), "only the nursery"
     assert within(lambda: held() == before), f"{before} became {held()}"
