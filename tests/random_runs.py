@@ -12,7 +12,6 @@ from lambdascale.policy import ScalingPolicy
 from lambdascale.setup_times import SetupTime
 from lambdascale.storage.tiers import Tier
 
-
 LENGTHS = (1, 10, 40, 90)
 
 
