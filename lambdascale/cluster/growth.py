@@ -63,6 +63,7 @@ class Growth:
         self._plan_sends(slices.transfers(plan.transfers))
         self._held: defaultdict[int, set[int]] = defaultdict(set)
         self._expected: Mapping[int, Collection[int]] = {}  # when a repair was planned
+        self._spoiled: defaultdict[int, set[int]] = defaultdict(set)  # what nobody sends again
         self._connecting: set[int] = set()
 
     def _plan_sends(self, transfers: Sequence[Transfer]) -> None:
@@ -150,7 +151,7 @@ class Growth:
             if load.target is Tier.GPU:
                 own[load.node].update(load.blocks)
         self._expected = {
-            node: self._held[node].union(delivered.get(node, ()))
+            node: self._held[node].union(delivered.get(node, ())) - self._spoiled[node]
             for instance in self.plan.members
             for node in self._slices.nodes(instance)
         }
@@ -173,6 +174,7 @@ class Growth:
         the ports of those that both send to. So nobody begins sooner than after `tick_s` for every tick.
         """
         self._tick_s = tick_s
+        self._spoiled.clear()
         self._new_loads = plan.loads[len(self.plan.loads) :]
         self.plan, self.wave, self.repairing = plan, wave, False
         sends = self._slices.transfers(plan.transfers)
@@ -212,6 +214,10 @@ class Growth:
     def tier_of(self, node: int) -> Tier:
         """Return the tier that a node sends from."""
         return self.plan.senders[self._slices.instance(node)]
+
+    def spoil(self, node: int, block: int) -> None:
+        """A block arrived changed, and who could send it again is gone: the repair is to see to it."""
+        self._spoiled[node].add(block)
 
     def sender_of(self, block: int, node: int, src: int) -> int | None:
         """Return who can send a block to `node` again: `src`, or else another one that has it."""
