@@ -123,7 +123,8 @@ class Disturber:
         draw = self._draw
         if isinstance(record, BlockRecord) and draw.random() < self._slow:
             run.network.slow(record.node, run.rate / 2)
-        if isinstance(record, BlockRecord) and draw.random() < self._corrupt:
+        spoil = isinstance(record, BlockRecord) and draw.random() < self._corrupt
+        if spoil and not run.network._faults:  # many at once would all hit one block
             run.network.corrupt(lambda delivery: delivery.region == GPU)
         if isinstance(record, TokenRecord) and draw.random() < self._cancels:
             request = draw.choice(run.requests).id

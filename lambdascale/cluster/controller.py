@@ -218,7 +218,8 @@ class Controller:
         growth = self.services[model].growth_of(node)
         sender = growth.sender_of(message.block, node, src)
         if sender is None or src not in self._members.alive:
-            return  # a repair is being planned
+            growth.spoil(node, message.block)
+            return
         base = self.stock.base(node, Tier.GPU, model)
         transfer = Transfer(0, sender, node, message.block)
         self._members.send(sender, m.Resend(model, growth.tier_of(sender), transfer, base))

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from lambdascale.cluster.deployment import ClusterSpec
-from lambdascale.cluster.growth import Growth, Phases
+from lambdascale.cluster.growth import Growth
 from lambdascale.cluster.growth_plan import plan_growth
 from lambdascale.cluster.members import Members
+from lambdascale.cluster.phases import Phases
 from lambdascale.cluster.placement import Member, Placement, Start, place
 from lambdascale.cluster.records import RunLog, StartRecord
 from lambdascale.cluster.service import Service

@@ -1,6 +1,6 @@
 """One scale-out while it runs: its messages to the agents, what has arrived, and its phases.
 
-Every second of it is in a named phase (`records.SCALE_PHASES`); a phase ends when the next thing happens.
+Its plan is replaced when a node of it is gone (`growth_repair`, `recovery`).
 """
 
 from collections import defaultdict
@@ -11,7 +11,7 @@ from lambdascale.clock import now
 from lambdascale.cluster.barrier import Barrier
 from lambdascale.cluster.growth_plan import GrowthPlan, LocalLoad
 from lambdascale.cluster.growth_repair import without
-from lambdascale.cluster.records import SCALE_PHASES, RunLog, ScaleRecord
+from lambdascale.cluster.phases import Phases
 from lambdascale.cluster.slices import Slices
 from lambdascale.cluster.stock import Send, Stock
 from lambdascale.config import SystemSpec
@@ -22,34 +22,6 @@ from lambdascale.pipeline.costs import part_nbytes
 from lambdascale.pipeline.formation import Formation
 from lambdascale.setup_times import setup_seconds
 from lambdascale.storage.tiers import Tier
-
-FULL_SPEED = SCALE_PHASES[-1]
-
-
-class Phases:
-    """The moments at which a scale-out reached the ends of its phases, each once."""
-
-    def __init__(self, log: RunLog, number: int, model: str, begun_s: float) -> None:
-        self._log = log
-        self._number = number
-        self._model = model
-        self._reached: set[str] = set()
-        self._add("begun", begun_s)
-
-    def reached(self, phase: str) -> bool:
-        """Note the end of a phase, now, if it is new; after full speed there are no more."""
-        new = phase not in self._reached and FULL_SPEED not in self._reached
-        if new:
-            self._add(phase, self._log.since())
-        return new
-
-    def has(self, phase: str) -> bool:
-        """Has the end of a phase been reached?"""
-        return phase in self._reached
-
-    def _add(self, phase: str, time_s: float) -> None:
-        self._reached.add(phase)
-        self._log.add(ScaleRecord(self._number, self._model, phase, time_s))
 
 
 class Growth:
@@ -92,6 +64,7 @@ class Growth:
         self._plan_sends(slices.transfers(plan.transfers))
         self._held: defaultdict[int, set[int]] = defaultdict(set)
         self._expected: Mapping[int, Collection[int]] = {}  # when a repair was planned
+        self._spoiled: defaultdict[int, set[int]] = defaultdict(set)  # what nobody sends again
         self._connecting: set[int] = set()
 
     def _plan_sends(self, transfers: Sequence[Transfer]) -> None:
@@ -184,7 +157,7 @@ class Growth:
             if load.target is Tier.GPU:
                 own[load.node].update(load.blocks)
         self._expected = {
-            node: self._held[node].union(delivered.get(node, ()))
+            node: self._held[node].union(delivered.get(node, ())) - self._spoiled[node]
             for instance in self.plan.members
             for node in self._slices.nodes(instance)
         }
@@ -207,6 +180,7 @@ class Growth:
         the ports of those that both send to. So nobody begins sooner than after `tick_s` for every tick.
         """
         self._tick_s = tick_s
+        self._spoiled.clear()
         self._new_loads = plan.loads[len(self.plan.loads) :]
         self.plan, self.wave, self.repairing = plan, wave, False
         sends = self._slices.transfers(plan.transfers)
@@ -246,6 +220,10 @@ class Growth:
     def tier_of(self, node: int) -> Tier:
         """Return the tier that a node sends from."""
         return self.plan.senders[self._slices.instance(node)]
+
+    def spoil(self, node: int, block: int) -> None:
+        """A block arrived changed, and who could send it again is gone: the repair is to see to it."""
+        self._spoiled[node].add(block)
 
     def sender_of(self, block: int, node: int, src: int) -> int | None:
         """Return who can send a block to `node` again: `src`, or else another one that has it."""

@@ -65,12 +65,14 @@ class Recovery:
         if not alive:
             raise self._all_ended(f", the last was {end.node} ({end.why})")
         self._stock.lose(end.node)
-        waves = [wave for service in self._services.values() for wave in service.lose(end.node)]
+        waves = [
+            wave for service in self._services.values() for wave in service.losses.lose(end.node)
+        ]
         for waiting in self._noting.values():
             waiting.discard(end.node)
         self._noting[end.node] = set(alive)
         for node in alive:
-            forsaken = tuple(s.model for s in self._services.values() if s.forsakes(node))
+            forsaken = tuple(s.model for s in self._services.values() if s.losses.forsakes(node))
             self._members.send(node, m.NodeLost(end.node, tuple(waves), forsaken))
         self._go_on()
 
@@ -103,7 +105,7 @@ class Recovery:
         remains = Remains(held, self._sources(service, growth), disks)
         plan = repaired(growth.plan, remains, growth.num_blocks)
         if plan is None:
-            service.give_up(growth)
+            service.losses.give_up(growth)
             plan = growth.plan
         wave = self._expansion.new_wave()
         copy_s = (

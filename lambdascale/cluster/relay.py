@@ -43,9 +43,9 @@ class Relay:
 
     async def send_on(self, activation: Activation, rows: Rows, home: Home) -> None:
         """Bring `rows` to stage `activation.hop`, or home after the last one."""
-        stages = activation.stages
-        if any(stage.node in self._gone for stage in stages):
+        if self._is_broken(activation):
             return
+        stages = activation.stages
         target = stages[activation.hop % len(stages)].node
         if target == self._node:
             await self._enter(activation, rows, home)
@@ -57,8 +57,12 @@ class Relay:
         notice, out = tag(Kind.ACTIVATION, activation.lane), self._outbox
         await self._links.write(target, Lane.EXPRESS, out, offset, nbytes, INBOX, offset, notice)
 
+    def _is_broken(self, activation: Activation) -> bool:
+        gone = self._gone
+        return bool(gone) and any(stage.node in gone for stage in activation.stages)
+
     async def _enter(self, activation: Activation, rows: Rows, home: Home) -> None:
-        if any(stage.node in self._gone for stage in activation.stages):
+        if self._is_broken(activation):
             return
         if activation.hop == len(activation.stages):
             home(activation, rows)

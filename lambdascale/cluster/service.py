@@ -6,12 +6,13 @@ controller's to say.
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from lambdascale.clock import now
 from lambdascale.cluster.deployment import Deployment
-from lambdascale.cluster.growth import FULL_SPEED, Growth
+from lambdascale.cluster.growth import Growth
+from lambdascale.cluster.losses import Losses
 from lambdascale.cluster.paces import Paces
+from lambdascale.cluster.phases import FULL_SPEED
 from lambdascale.cluster.pipelines import Pipelines, Served
 from lambdascale.cluster.records import FailedRecord, RunLog, TokenRecord
 from lambdascale.cluster.router import Router, Work
@@ -20,20 +21,7 @@ from lambdascale.cluster.switching import Switching
 from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
 from lambdascale.pipeline.formation import NOTHING
-from lambdascale.storage.tiers import Tier
 from lambdascale.workload.request import Request
-
-
-@dataclass(slots=True)
-class Losses:
-    """What nodes that are gone leave behind, until nothing that has to do with them is under way.
-
-    Instances that lack a node, pipelines that lack a stage, and whom those without a head served.
-    """
-
-    instances: list[int] = field(default_factory=list)
-    pipelines: dict[int, Growth] = field(default_factory=dict)
-    requests: list[int] = field(default_factory=list)
 
 
 class Service:
@@ -62,8 +50,10 @@ class Service:
         self._switching = switching
         self._send = send
         self._log = log
-        self._losses = Losses()
         self._growth_of: dict[int, Growth] = {}  # instance → the scale-out it came by
+        self.losses = Losses(
+            self.model, self.router, self.pipelines, self.growths, self._growth_of, stock
+        )
 
     @property
     def num_instances(self) -> int:
@@ -118,65 +108,13 @@ class Service:
         self.num_scale_outs += bool(growth.plan.groups)
         self._growth_of.update(dict.fromkeys(growth.plan.members, growth))
 
-    def lose(self, node: int) -> tuple[int, ...]:
-        """A node is gone; return the waves of sends that must stop until what is left is planned anew.
-
-        Requests of its pipelines are resumed, at once or when the head has stopped.
-        """
-        instance = self._stock.slices[self.model].instance(node)
-        own = self._growth_of.pop(instance, None)
-        if own is not None:
-            self._losses.instances.append(instance)
-        involved = any(growth.involves(instance) for growth in self.growths.values())
-        for growth in dict.fromkeys((*self.growths.values(), *([own] if own else ()))):
-            growth.lose(instance)
-        for served in list(self.pipelines.served.values()):
-            if any(stage.node == node for stage in served.record.stages):
-                self._break(served, node)
-        if not involved:
-            return ()
-        held = [g for g in self.growths.values() if not g.formation.complete]
-        for growth in held:
-            growth.repairing = True
-        return tuple(growth.wave for growth in held)
-
-    def forsakes(self, node: int) -> bool:
-        """Is `node` part of an instance that lacks another one?"""
-        return self._stock.slices[self.model].instance(node) in self._losses.instances
-
-    def _break(self, served: Served, node: int) -> None:
-        """A pipeline has lost a stage: it, and whom it served, will be seen to."""
-        if served.head == node:
-            self._losses.requests += self.router.server(served.pipeline).serving
-        if served.instance is None:
-            self._losses.pipelines[served.pipeline] = served.growth
-            served.growth.formation.broken(served.pipeline)
-        self.pipelines.lose(served, node)
-
     def mourn(self) -> None:
         """Nothing that has to do with lost nodes is under way: survivors are free for others."""
-        losses, self._losses = self._losses, Losses()
-        for request in losses.requests:
+        requests, pipelines = self.losses.settle()
+        for request in requests:
             self._switching.resumed(self, request)
-        for instance in losses.instances:
-            self._withdraw(instance)
-        for pipeline, growth in losses.pipelines.items():
+        for pipeline, growth in pipelines.items():
             self.free(growth, pipeline, ())
-
-    def give_up(self, growth: Growth) -> None:
-        """Blocks of a scale-out are nowhere any more: its members are free."""
-        for instance in [i for group in growth.plan.groups for i in group]:
-            growth.lose(instance)
-            del self._growth_of[instance]
-            self._withdraw(instance)
-
-    def _withdraw(self, instance: int) -> None:
-        """An instance comes to nothing, and sends nothing."""
-        copy = (instance, Tier.GPU)
-        for growth in self.growths.values():
-            self._stock.unpin_all(self.model, [pin for pin in growth.pinned if pin == copy])
-            growth.pinned = [pin for pin in growth.pinned if pin != copy]
-        self._stock.withdraw(instance, self.model)
 
     def fail(self) -> list[int]:
         """No copy of the model is left: give up all requests, and return them."""
@@ -278,7 +216,7 @@ class Service:
             if self._growth_of.pop(served.instance, None) is not None:
                 self._stock.release(served.instance, self.model)
             return
-        if message.pipeline in self._losses.pipelines:
+        if self.losses.broke(message.pipeline):
             return
         served.growth.resuming.update(dict.fromkeys(self.router.resumed))
         self._switching.switch(self, served, message)

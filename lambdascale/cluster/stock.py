@@ -248,8 +248,10 @@ class Stock:
         if copy.tier is Tier.SSD or self.residency.holders(model, Tier.SSD):
             return False
         own = self.slices[model].instance(copy.node), copy.tier
-        found = [(i, tier) for tier in (Tier.GPU, Tier.HOST) for i in self.holders(model, tier)]
-        return found == [own]
+        if own[0] not in self.holders(model, copy.tier):
+            return False
+        found = ((i, tier) for tier in (Tier.GPU, Tier.HOST) for i in self.holders(model, tier))
+        return all(place == own for place in found)
 
     def _begin_demotion(self, node: int, tier: Tier, model: str) -> bool:
         """Copy it to the next lower tier, if it is idle, not there yet and fits."""
