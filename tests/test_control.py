@@ -49,7 +49,7 @@ EXAMPLES: list[m.Message] = [
     m.Stop(),
     m.Report(3, 12, 1),
     m.Failed(3, "CorruptBlockError", "block 5"),
-    m.NodeLost(2, (7, 8), ("m",)),
+    m.NodeLost(2, (7, 8), (4,), ("m",)),
     m.LossNoted(3, 2, (m.Delivered(7, 1, 5),)),
     m.Unreachable(3, 2),
 ]  # fmt: skip

@@ -48,9 +48,8 @@ class Losses:
             own.lose(instance)
         for growth in self._growths.values():
             growth.lose(instance)
-        for served in list(self._pipelines.served.values()):
-            if any(stage.node == node for stage in served.record.stages):
-                self._break(served, node)
+        for served in self._pipelines.through(node):
+            self._break(served, node)
         return self._hold() if involved else ()
 
     def _hold(self) -> tuple[int, ...]:

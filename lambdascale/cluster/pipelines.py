@@ -126,6 +126,11 @@ class Pipelines:
         self._remove(served, [u.request for u in message.unfinished])
         return served
 
+    def through(self, node: int) -> list[Served]:
+        """Return the pipelines that have a stage on `node`."""
+        pipelines = self.served.values()
+        return [s for s in pipelines if any(stage.node == node for stage in s.record.stages)]
+
     def lose(self, served: Served, node: int) -> None:
         """A stage is gone: without its head it is no more, else the head stops by itself."""
         if served.head == node:

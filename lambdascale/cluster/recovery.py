@@ -65,15 +65,15 @@ class Recovery:
         if not alive:
             raise self._all_ended(f", the last was {end.node} ({end.why})")
         self._stock.lose(end.node)
-        waves = [
-            wave for service in self._services.values() for wave in service.losses.lose(end.node)
-        ]
+        services = self._services.values()
+        broken = tuple(p.pipeline for s in services for p in s.pipelines.through(end.node))
+        waves = [wave for service in services for wave in service.losses.lose(end.node)]
         for waiting in self._noting.values():
             waiting.discard(end.node)
         self._noting[end.node] = set(alive)
         for node in alive:
-            forsaken = tuple(s.model for s in self._services.values() if s.losses.forsakes(node))
-            self._members.send(node, m.NodeLost(end.node, tuple(waves), forsaken))
+            forsaken = tuple(s.model for s in services if s.losses.forsakes(node))
+            self._members.send(node, m.NodeLost(end.node, tuple(waves), broken, forsaken))
         self._go_on()
 
     def noted(self, message: m.LossNoted) -> None:

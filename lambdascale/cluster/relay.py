@@ -5,7 +5,7 @@ no set-up before the first micro-batch reaches it. The controller is not on this
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from lambdascale.cluster.activation import Activation, put, take
@@ -30,11 +30,11 @@ class Relay:
         self._outbox = outbox
         self._slot = slot
         self._links = links
-        self._gone: set[int] = set()
+        self._broken: set[int] = set()
 
-    def lose(self, node: int) -> None:
-        """Drop what comes of pipelines that `node` is a stage of."""
-        self._gone.add(node)
+    def drop(self, pipelines: Collection[int]) -> None:
+        """Drop what comes of pipelines that have lost a stage."""
+        self._broken.update(pipelines)
 
     async def received(self, notice: Notice, home: Home) -> None:
         """Handle an activation that a peer wrote into our inbox."""
@@ -43,7 +43,7 @@ class Relay:
 
     async def send_on(self, activation: Activation, rows: Rows, home: Home) -> None:
         """Bring `rows` to stage `activation.hop`, or home after the last one."""
-        if self._is_broken(activation):
+        if activation.pipeline in self._broken:
             return
         stages = activation.stages
         target = stages[activation.hop % len(stages)].node
@@ -57,12 +57,8 @@ class Relay:
         notice, out = tag(Kind.ACTIVATION, activation.lane), self._outbox
         await self._links.write(target, Lane.EXPRESS, out, offset, nbytes, INBOX, offset, notice)
 
-    def _is_broken(self, activation: Activation) -> bool:
-        gone = self._gone
-        return bool(gone) and any(stage.node in gone for stage in activation.stages)
-
     async def _enter(self, activation: Activation, rows: Rows, home: Home) -> None:
-        if self._is_broken(activation):
+        if activation.pipeline in self._broken:
             return
         if activation.hop == len(activation.stages):
             home(activation, rows)

@@ -122,7 +122,7 @@ class Workplace:
 
     def lose(self, message: m.NodeLost) -> Losing:
         """Begin nothing more that has to do with a node that is gone; return what is to come to its end."""
-        self.relay.lose(message.node)
+        self.relay.drop(message.pipelines)
         broken = [head for head in self._heads.values() if head.lose(message.node)]
         sends = self.holdings.stop(message.scale_outs)
         loads = [load for model in message.forsaken for load in self.holdings.forsake(model)]
