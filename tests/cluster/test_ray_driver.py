@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,10 +73,19 @@ def test_a_signal_ends_a_scale_out_on_a_cluster_cleanly(scale_out: ScaleOut):
     assert within(scale_out.gone, 1.0)
 
 
-def test_an_agent_killed_on_a_node_ends_the_command_with_its_name(scale_out: ScaleOut):
+def test_a_scale_out_goes_on_without_an_agent_that_is_killed_on_its_node(scale_out: ScaleOut):
     scale_out.agents[0].kill()
+    time.sleep(1.0)
+    assert scale_out.process.poll() is None, "its death ends nothing"
+    scale_out.process.send_signal(signal.SIGTERM)
+    assert scale_out.end() == (143, "lambdascale scale: terminated\n")
+    assert within(scale_out.gone, 1.0)
+
+
+def test_a_scale_out_whose_agents_are_all_killed_ends_with_one_line(scale_out: ScaleOut):
+    for agent in scale_out.agents:
+        agent.kill()
     status, err = scale_out.end()
     assert status == 2
-    assert "is gone" in err.splitlines()[-1]
-    assert err.splitlines()[-1].startswith("lambdascale scale: node ")
+    assert err.splitlines()[-1].startswith("lambdascale scale: all 4 nodes have ended")
     assert within(scale_out.gone, 1.0)
