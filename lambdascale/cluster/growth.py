@@ -51,7 +51,6 @@ class Growth:
         self.begun_s = now()
         self.setup_s = _setup_s(system, image, plan)
         self._model = model
-        self._num_blocks = len(image.checksums)
         self._slices = slices
         self._system = system
         self._image = image
@@ -81,7 +80,7 @@ class Growth:
     @property
     def share(self) -> float:
         """The share of the model's blocks that its members hold together."""
-        return len(set().union(*self._held.values())) / self._num_blocks
+        return len(set().union(*self._held.values())) / self.num_blocks
 
     def connect(self, send: Send, addresses: dict[int, str]) -> bool:
         """Ask for the links that are needed; True if there are none to wait for."""

@@ -11,6 +11,7 @@ from lambdascale.control.base import Channel, Listener
 from lambdascale.control.messages import Message, decode, encode
 from lambdascale.errors import AuthError, DeadlineError, PeerGoneError
 from lambdascale.transport import auth
+from lambdascale.transport.base import LOOPBACK
 
 CONTROLLER = -1
 MAX_FRAME = 64 << 20  # bytes; a layout of a few thousand tensors is well under 1 MiB
@@ -88,7 +89,7 @@ class StreamListener:
 class StreamControl:
     """The `Control` of real runs; `secret` is the cluster's."""
 
-    def __init__(self, secret: bytes, host: str = "127.0.0.1") -> None:
+    def __init__(self, secret: bytes, host: str = LOOPBACK) -> None:
         self._secret = secret
         self._host = host
 

@@ -17,6 +17,7 @@ from lambdascale.control.base import Channel
 from lambdascale.control.messages import OpenTick
 from lambdascale.control.streams import StreamControl
 from lambdascale.storage.files import FileStorage
+from lambdascale.transport.auth import make_secret
 from lambdascale.transport.registry import open_transport
 from lambdascale.units import MIB
 
@@ -88,7 +89,7 @@ def control_seconds(count: int = NUM_MESSAGES) -> float:
 
 
 async def _control_seconds(count: int) -> float:
-    secret = secrets.token_bytes(32)
+    secret = make_secret()
     listener = await StreamControl(secret).listen()
     context = multiprocessing.get_context("spawn")
     echo = context.Process(target=_echo, args=(listener.address, secret, count), daemon=True)

@@ -29,9 +29,9 @@ from lambdascale.experiments.simulated import simulate
 from lambdascale.experiments.spec import RunSpec
 from lambdascale.fleet.base import Site
 from lambdascale.fleet.placement import Placement
+from lambdascale.transport.auth import make_secret
 from lambdascale.transport.threads import LoopCaller
 
-SECRET_BYTES = 32
 START_S = 1.0  # a thread that has not begun by then was interrupted before it was made
 
 Watch = Callable[[Record], None]
@@ -85,7 +85,7 @@ def in_processes(
 async def _real(
     session: Session, log: RunLog, site: Site, called_s: float, work: Work | None
 ) -> None:
-    secret = secrets.token_bytes(SECRET_BYTES)
+    secret = make_secret()
     log.restart()
     log.add(PhaseRecord("called", log.since(called_s)))
     log.phase("inputs ready")

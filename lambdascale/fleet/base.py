@@ -9,8 +9,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from lambdascale.engine.device import DeviceModel
-
-LOOPBACK = "127.0.0.1"
+from lambdascale.transport.base import LOOPBACK
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ import msgspec
 
 from lambdascale.clock import deadline
 from lambdascale.errors import DeadlineError
-from lambdascale.fleet.base import LOOPBACK, AgentSpec
+from lambdascale.fleet.base import AgentSpec
 from lambdascale.fleet.nursery import END_S, Nursery
+from lambdascale.transport.base import LOOPBACK
 
 
 class LocalFleet:

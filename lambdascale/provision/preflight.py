@@ -4,7 +4,6 @@ One probe per node and place as an agent would have it, over the transport that 
 """
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +16,11 @@ from lambdascale.provision.checks import Check, Probed, Wanted, checks_of
 from lambdascale.provision.cluster_file import ClusterFile
 from lambdascale.provision.facts import Facts
 from lambdascale.provision.probe import Probe
+from lambdascale.transport.auth import make_secret
 from lambdascale.units import gbps
 
 READINGS = 5  # of a clock; the quickest answer says most
 ALL_PAIRS = 8  # with more nodes than this, each writes to its neighbours only
-SECRET_BYTES = 32
 
 Ask = Callable[..., Awaitable[Any]]  # the method of a probe by its name, and its arguments
 
@@ -87,7 +86,7 @@ async def _clock(ask: Ask) -> tuple[float, float]:
 @asynccontextmanager
 async def _opened(nodes: list[Ask], transport: str) -> AsyncIterator[list[str]]:
     """Open every node's transport; yield their addresses."""
-    secret = secrets.token_bytes(SECRET_BYTES)
+    secret = make_secret()
     try:
         yield [await ask("open", transport, n, secret) for n, ask in enumerate(nodes)]
     finally:

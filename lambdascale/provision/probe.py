@@ -6,9 +6,8 @@ A Ray actor on a cluster, a plain object on this machine.
 import time
 
 from lambdascale.fleet.addresses import node_address
-from lambdascale.fleet.base import LOOPBACK
 from lambdascale.provision.facts import Facts, facts_of
-from lambdascale.transport.base import Lane, Region, Transport
+from lambdascale.transport.base import LOOPBACK, Lane, Region, Transport
 from lambdascale.transport.registry import open_transport
 
 NBYTES = 16 << 20  # of one write

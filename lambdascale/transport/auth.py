@@ -17,6 +17,7 @@ from enum import Enum
 
 from lambdascale.errors import ConfigError
 
+SECRET_BYTES = 32
 NONCE_BYTES = 32
 PROOF_BYTES = 32
 
@@ -26,6 +27,11 @@ class Role(Enum):
 
     CLIENT = b"client"
     SERVER = b"server"
+
+
+def make_secret() -> bytes:
+    """Return a fresh secret for a cluster that lives as long as a run."""
+    return secrets.token_bytes(SECRET_BYTES)
 
 
 def make_nonce() -> bytes:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
+LOOPBACK = "127.0.0.1"  # where a node listens that is told nothing else
+
 
 class Lane(IntEnum):
     """Which queue a link uses.

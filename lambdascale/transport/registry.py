@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from lambdascale.errors import ConfigError
-from lambdascale.transport.base import Transport
+from lambdascale.transport.base import LOOPBACK, Transport
 from lambdascale.transport.dock import Dock
 from lambdascale.transport.stream import StreamTransport
 
-LOOPBACK = "127.0.0.1"
 _log = logging.getLogger(__name__)
 POLL_S = 50e-6  # a few round trips of a network that is worth polling for
 

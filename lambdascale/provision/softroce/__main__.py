@@ -15,9 +15,9 @@ from types import FrameType
 
 from lambdascale.errors import ConfigError, DeadlineError
 from lambdascale.provision.softroce import bounded, guest, kernel, packages, pyverbs, verdict, vm
+from lambdascale.transport.rdma.ports import SYSFS
 
 FAILED, CANNOT_RUN, TOO_LONG = 1, 77, 124
-DEVICES = Path("/sys/class/infiniband")
 TESTS = Path("tests/rdma")
 PREPARE = TESTS / "prepare.py"
 PLUGINS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # some import much, and the guest is slow
@@ -39,7 +39,7 @@ def command(results: str, more: Sequence[str]) -> list[str]:
 
 def has_device() -> bool:
     """Has this machine an RDMA device itself, and pyverbs to use it with?"""
-    present = DEVICES.is_dir() and any(DEVICES.iterdir())
+    present = SYSFS.is_dir() and any(SYSFS.iterdir())
     return present and importlib.util.find_spec("pyverbs") is not None
 
 

@@ -58,6 +58,7 @@ class RdmaLink:
         self._order = asyncio.Lock()
         self._waiting: deque[Waiting] = deque()
         self._posted: Sequence[deque[int]] = ()  # per rail: the requests under way
+        self._limits: Sequence[int] = ()  # per rail: the bytes of a message
         self._room = asyncio.Event()
         self._stopped = asyncio.Event()
         self._death: str | None = None
@@ -68,6 +69,7 @@ class RdmaLink:
         """Use these queue pairs, which are connected."""
         self._pairs = pairs
         self._posted = [deque() for _ in pairs]
+        self._limits = [pair.rail.max_message for pair in pairs]
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._watch())]
 
     async def write(
@@ -105,7 +107,7 @@ class RdmaLink:
         region = registered(self._dock, key)
         if region is None:
             raise ConfigError(f"region {key} is not registered here; register it before writing")
-        for part in divide(nbytes, [pair.rail.max_message for pair in self._pairs]):
+        for part in divide(nbytes, self._limits):
             await self._room_on(part.rail)
             self._pairs[part.rail].post_write(
                 self._next_request(part.rail),

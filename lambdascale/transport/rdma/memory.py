@@ -14,25 +14,22 @@ from lambdascale.transport.wire import check_range
 
 
 class RdmaRegion(MemoryRegion):
-    """A `MemoryRegion` with one registration per rail."""
+    """A `MemoryRegion` with one registration per rail; its first byte lies at `address`."""
 
     registrations: Sequence[Any] = ()
+    address = 0
 
     @classmethod
     def pinned(cls, key: int, nbytes: int, pool: Executor, rails: Sequence[Rail]) -> Self:
         """Allocate and register; blocks. Raises ConfigError."""
         region = cls.allocate(key, nbytes, pool)
+        region.address = address_of(region.view)
         try:
             region.registrations = [rail.register(region.address, nbytes) for rail in rails]
         except BaseException:
             region.close()
             raise
         return region
-
-    @property
-    def address(self) -> int:
-        """Where its first byte lies."""
-        return address_of(self.view)
 
     async def release(self, offset: int, nbytes: int) -> None:
         """Zero a range. Its pages stay: devices go on to write to those that were registered."""
