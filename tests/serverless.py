@@ -198,6 +198,7 @@ class Serverless:
     cancelled: set[int] = field(default_factory=set)
     kills: dict[int, str] = field(default_factory=dict)
     timeout_s: float = 600.0
+    heartbeat_s: float = 0.0
 
     def run(self) -> "Serverless":
         """Run to the end in virtual time and check what holds for every run."""
@@ -309,6 +310,7 @@ class _Session(Session):
             run.nodes_per_host,
             run.conditions.decision_s,
             run.conditions.set_up,
+            heartbeat_s=run.heartbeat_s,
         )
         agents = tuple(
             AgentSpec(node, "", "sim", link, DEVICE, ssd, pcie) for node in cluster.nodes

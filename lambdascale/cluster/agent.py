@@ -95,6 +95,8 @@ class Agent:
                 self._spawn(self._prepare(message))
             elif isinstance(message, m.Connect):
                 self._spawn(self._connect(message))
+            elif isinstance(message, m.Ping):
+                self._leaves.channel.send(m.Pong(self._node))
             elif isinstance(message, m.NodeLost):
                 self._lose(message)
             elif (work := self._place.handle(message)) is not None:

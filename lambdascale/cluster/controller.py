@@ -12,6 +12,7 @@ from lambdascale.clock import deadline
 from lambdascale.cluster.balance import Balance
 from lambdascale.cluster.bring_up import bring_up
 from lambdascale.cluster.deployment import ClusterSpec, Deployment, check, check_requests, model_of
+from lambdascale.cluster.heartbeat import Heartbeat
 from lambdascale.cluster.members import Ended, Members
 from lambdascale.cluster.records import (
     BlockRecord,
@@ -60,6 +61,7 @@ class Controller:
         self._recovery = Recovery(
             system, cluster, self.services, self.stock, self._balance.expansion, members, log
         )
+        self._heartbeat = Heartbeat(members, cluster.heartbeat_s, cluster.silence_s)
         self._balance.paused = lambda: self._recovery.under_way
         self._pending = 0
         self._open = False  # requests may come that nobody has told it of
@@ -90,7 +92,8 @@ class Controller:
         self.stock.begin()
         self._balance.begin()
         self._changed()
-        await _until(self._over, self._arrive(requests), self._react(), self._balance.run())
+        work = self._arrive(requests), self._react(), self._balance.run(), self._heartbeat.run()
+        await _until(self._over, *work)
 
     async def _arrive(self, requests: Sequence[Request]) -> None:
         """Let requests in when their time comes (open loop); refused ones try again when they are told to."""
@@ -155,7 +158,7 @@ class Controller:
         while True:
             message = await self._members.next()
             if isinstance(message, m.Unreachable):
-                await self._members.end(message.peer)
+                await self._members.end(message.peer, f"node {message.node} could not reach it")
             self._handle(message)
 
     def _handle(self, message: m.Message | Ended) -> None:

@@ -32,7 +32,9 @@ class Members:
         self._num_nodes = num_nodes
         self._channels: dict[int, Channel] = {}
         self._inbox: asyncio.Queue[tuple[int, m.Message | Exception]] = asyncio.Queue()
-        self._readers: list[asyncio.Task[None]] = []
+        self._readers: dict[int, asyncio.Task[None]] = {}
+        self._heard: dict[int, None] = {}
+        self._why_ended: dict[int, str] = {}
         self.addresses: dict[int, str] = {}
         self.alive: dict[int, None] = {}  # who has joined and has not ended
 
@@ -59,12 +61,16 @@ class Members:
             self._channels[hello.node] = channel
             self.addresses[hello.node] = hello.address
             self.alive[hello.node] = None
-            self._readers.append(asyncio.ensure_future(self._read(hello.node, channel)))
+            self._heard[hello.node] = None
+            self._readers[hello.node] = asyncio.ensure_future(self._read(hello.node, channel))
 
     async def _read(self, node: int, channel: Channel) -> None:
         try:
             while True:
-                self._inbox.put_nowait((node, await channel.receive()))
+                message = await channel.receive()
+                self._heard[node] = None
+                if not isinstance(message, m.Pong):
+                    self._inbox.put_nowait((node, message))
         except Exception as error:  # raised by whoever receives next
             self._inbox.put_nowait((node, error))
 
@@ -89,12 +95,25 @@ class Members:
         if not isinstance(message, PeerGoneError):
             return _sound(node, message)
         self.alive.pop(node, None)
-        return Ended(node, str(message))
+        return Ended(node, self._why_ended.pop(node, str(message)))
 
-    async def end(self, node: int) -> None:
-        """Kill an agent that others cannot reach: its end is then received, if it is not on its way."""
+    def heard(self) -> dict[int, None]:
+        """Return from whom anything has come since this was asked last."""
+        heard, self._heard = self._heard, {}
+        return heard
+
+    async def end(self, node: int, why: str) -> None:
+        """Kill an agent: its end is then received, if it is not on its way."""
         if node in self.alive:
+            self._why_ended.setdefault(node, why)
             await self._fleet.kill(node)
+
+    def give_up(self, node: int, why: str) -> None:
+        """Take an agent for gone although its channel is open: its end is received, and nothing else."""
+        if not self._readers[node].done():
+            self._readers[node].cancel()
+            self._why_ended[node] = why
+            self._inbox.put_nowait((node, PeerGoneError(node, why)))
 
     async def gather(self, kind: type[m.Base], what: str, seconds: float) -> list[m.Message]:
         """Wait for one message of `kind` from every agent."""
@@ -123,7 +142,7 @@ class Members:
 
     async def close(self) -> None:
         """Close every channel."""
-        for reader in self._readers:
+        for reader in self._readers.values():
             reader.cancel()
         for channel in self._channels.values():
             await channel.close()

@@ -64,6 +64,8 @@ __all__ = [
     "NodeLost",
     "OpenTick",
     "Output",
+    "Ping",
+    "Pong",
     "Prepare",
     "Prepared",
     "Report",
@@ -131,6 +133,16 @@ class Connected(Base, frozen=True):
     token: int
 
 
+class Ping(Base, frozen=True):
+    """Are you there? Answered at once."""
+
+
+class Pong(Base, frozen=True):
+    """Agent → controller, in answer to Ping."""
+
+    node: int
+
+
 class Stop(Base, frozen=True):
     """Finish: close everything and leave."""
 
@@ -175,6 +187,8 @@ Message = (
     | Tokens
     | Dissolve
     | Dissolved
+    | Ping
+    | Pong
     | Stop
     | Report
     | Failed

@@ -32,6 +32,9 @@ from lambdascale.fleet.placement import Placement
 from lambdascale.transport.auth import make_secret
 from lambdascale.transport.threads import LoopCaller
 
+HEARTBEAT_S = (
+    1.0  # a question and an answer of some bytes for every agent: nothing, even of a thousand
+)
 START_S = 1.0  # a thread that has not begun by then was interrupted before it was made
 
 Watch = Callable[[Record], None]
@@ -76,7 +79,9 @@ def in_processes(
     folder = Path(tempfile.gettempdir(), f"lambdascale-ssd-{secrets.token_hex(8)}")
     agents = [replace(a, ssd=str(folder / str(a.node))) for a in session.agents]
     try:
-        in_thread(_real(replace(session, agents=tuple(agents)), log, site, called_s, work))
+        cluster = replace(session.cluster, heartbeat_s=HEARTBEAT_S)
+        session = replace(session, cluster=cluster, agents=tuple(agents))
+        in_thread(_real(session, log, site, called_s, work))
     finally:
         if folder.exists():
             shutil.rmtree(folder)
