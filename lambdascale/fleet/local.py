@@ -1,12 +1,12 @@
 """The local fleet: one subprocess per agent on this machine, forked by a nursery.
 
-Nothing outlives the driver: the nursery ends with it, and agents end with the nursery.
+Agents end with the nursery, and the nursery with the driver, unless it has a door: then another driver may
+find both again until the lease has run out.
 """
 
 import asyncio
 import base64
 import json
-import os
 
 import msgspec
 
@@ -31,24 +31,28 @@ class LocalFleet:
         self._empty.set()
 
     async def start(self, agents: tuple[AgentSpec, ...]) -> None:
+        """Start the agents; those that the nursery has had from an earlier driver connect by themselves."""
         self._alive.update(dict.fromkeys(agent.node for agent in agents))
         if self._alive:
             self._empty.clear()
-        asyncio.get_running_loop().add_reader(self._nursery.output, self._listen)
+        asyncio.get_running_loop().add_reader(self._nursery.line, self._listen)
         for agent in agents:
+            if agent.node in self._nursery.found:
+                self._nursery.found.remove(agent.node)
+                continue
             argument = assignment(agent, self._secret)
             self._nursery.ask({"node": agent.node, "entry": self._entry, "argument": argument})
 
     def _listen(self) -> None:
         """Follow deaths; when the nursery itself has ended, so have all its children."""
-        data = os.read(self._nursery.output, 1 << 16)
+        data = self._nursery.hear()
         *lines, self._unread = (self._unread + data).split(b"\n")
         ended = [json.loads(line)["ended"] for line in lines] if data else list(self._alive)
         for node in ended:
             del self._alive[node]
             self._ended.put_nowait(node)
         if not data:
-            asyncio.get_running_loop().remove_reader(self._nursery.output)
+            asyncio.get_running_loop().remove_reader(self._nursery.line)
         if not self._alive:
             self._empty.set()
 
@@ -68,7 +72,7 @@ class LocalFleet:
             self._nursery.kill()
             raise
         finally:
-            asyncio.get_running_loop().remove_reader(self._nursery.output)
+            asyncio.get_running_loop().remove_reader(self._nursery.line)
 
 
 class LocalSite(Nursery):
