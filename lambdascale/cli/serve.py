@@ -48,6 +48,15 @@ CLUSTER: tuple[Row, ...] = (
     ("--transport NAME", str, "shm", "shm or tcp"),
     ("--start-timeout S", positive, 600.0, "give up if the nodes are not up within S seconds"),
 )
+RESTART: tuple[Row, ...] = (
+    (
+        "--state DIR",
+        Path,
+        None,
+        "folder of yours alone; if this process is killed, the same command finds its agents again",
+    ),
+    ("--lease S", positive, 60.0, "seconds that agents wait for that; then they end"),
+)
 SYSTEM: tuple[Row, ...] = (
     ("--policy NAME", str, "concurrency", f"how many instances: {', '.join(POLICIES)}"),
     ("--target X", number, 0.7, "share of the slots that should be busy"),
@@ -68,7 +77,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(CATALOGUE)} (default), or a folder of Hugging Face safetensors; again for several",
     )
     parser.add_argument("--dtype", default="float32", help="float32 or bfloat16 (float32)")
-    add_rows(parser, {"the endpoint": ENDPOINT, "the cluster": CLUSTER, "the system": SYSTEM})
+    groups = {"the endpoint": ENDPOINT, "the cluster": CLUSTER, "the system": SYSTEM}
+    add_rows(parser, groups | {"starting again after a crash": RESTART})
 
 
 def run(options: argparse.Namespace) -> None:
@@ -87,10 +97,16 @@ def run(options: argparse.Namespace) -> None:
     def ready(served: Served) -> None:
         address, models = served.address, ", ".join(served.models)
         text = f"lambdascale serve: {models} on {spec.num_nodes} nodes at {address}"
-        told = {"address": address, "models": served.models}
+        if served.agents_found:
+            text += f" ({served.agents_found} agents were found again)"
+        told = {
+            "address": address,
+            "models": served.models,
+            "agents_found": served.agents_found,
+        }
         print(json.dumps(told) if options.json else text, flush=True)
 
-    serve(spec, endpoint, ready)
+    serve(spec, endpoint, ready, options.state, options.lease)
 
 
 def _key(path: Path | None) -> str:

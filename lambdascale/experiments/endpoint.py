@@ -5,19 +5,26 @@ Unlike a run it keeps no records; what is worth knowing is in the metrics.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
+from pathlib import Path
 from socket import socket
+
+import msgspec
 
 from lambdascale.cluster.controller import Controller
 from lambdascale.cluster.records import Record, RunLog
 from lambdascale.errors import ConfigError, LambdaScaleError
-from lambdascale.experiments.agents import agent_site
+from lambdascale.experiments.agents import local_site
+from lambdascale.experiments.ground import kept
 from lambdascale.experiments.run import in_processes
 from lambdascale.experiments.session import Session
 from lambdascale.experiments.trace_run import Workload, check_cluster_memory, trace_session
 from lambdascale.experiments.trace_spec import TraceSpec
+from lambdascale.fleet.state import state_folder
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.checksum import block_checksums
 from lambdascale.model.image import ImageSource
@@ -30,6 +37,12 @@ from lambdascale.serve.server import address_of, bound, serve_http
 from lambdascale.serve.streams import Streams
 from lambdascale.transport.threads import LoopCaller
 
+LEASE_S = 60.0  # for whoever starts it again, by hand if need be
+CLUSTER = (
+    *("models", "dtype", "num_nodes", "num_blocks", "max_slots", "max_length", "max_step_tokens"),
+    *("transport", "link_gbps", "pcie_gbps", "ssd_gbps", "gpu_gb", "host_gb", "ssd_gb", "device"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -38,32 +51,54 @@ class Served:
     address: str
     models: tuple[str, ...]
     stop: Callable[[], None]
+    agents_found: int = 0  # of an earlier controller
 
 
 Ready = Callable[[Served], None]
 
 
-def serve(spec: TraceSpec, endpoint: Endpoint, ready: Ready) -> None:
+def serve(
+    spec: TraceSpec,
+    endpoint: Endpoint,
+    ready: Ready,
+    state: Path | None = None,
+    lease_s: float = LEASE_S,
+) -> None:
     """Serve the models of `spec` until stopped or interrupted; `ready` is told where once it takes requests.
 
-    Nothing of the specification's trace counts. Raises LambdaScaleError.
+    Nothing of the specification's trace counts. With a folder for its `state`, agents outlive a process
+    that is killed by `lease_s`; the next one finds them with what they hold. Raises LambdaScaleError.
     """
     called_s = time.monotonic()
-    with bound(endpoint) as sock, agent_site() as site:
+    with bound(endpoint) as sock, ExitStack() as stack:
+        folder = stack.enter_context(state_folder(state, lease_s)) if state else None
+        site = stack.enter_context(local_site(folder.door if folder else None))
         service = _Service(spec, [load_packed(model, spec.dtype) for model in spec.models])
-        check_cluster_memory(spec, service.session)
+        num_found = len(site.found)
+        if not site.was_found:
+            check_cluster_memory(spec, service.session)
+        told = cluster_of(spec, service.images) | {"lease_s": f"{lease_s:g}"}
+        ground = stack.enter_context(kept(folder, site, told)) if folder else None
 
         async def work(controller: Controller) -> None:
-            await service.run(controller, sock, endpoint, ready)
+            await service.run(controller, sock, endpoint, ready, num_found)
 
-        in_processes(service.session, RunLog(service.see, keep=False), site, called_s, work)
+        log = RunLog(service.see, keep=False)
+        in_processes(service.session, log, site, called_s, work, ground)
+
+
+def cluster_of(spec: TraceSpec, images: Mapping[str, ImageSource]) -> dict[str, str]:
+    """Return what agents of `spec` are for good, whoever commands them."""
+    fields = {name: str(getattr(spec, name)) for name in CLUSTER}
+    weights = sha256(msgspec.msgpack.encode(images)).hexdigest()[:16]
+    return fields | {"weights": weights}
 
 
 class _Service:
     """What is served, and what becomes of its records."""
 
     def __init__(self, spec: TraceSpec, packed: Sequence[PackedModel]) -> None:
-        images = {p.layout.model: _image(spec, p) for p in packed}
+        self.images = images = {p.layout.model: _image(spec, p) for p in packed}
         if len(images) < len(packed):
             raise ConfigError("two models have the same name; rename the folder of one of them")
         self.session: Session = trace_session(spec, Workload(images, (), ""))
@@ -82,6 +117,7 @@ class _Service:
         sock: socket,
         endpoint: Endpoint,
         ready: Ready,
+        num_found: int,
     ) -> None:
         """Serve on `sock` until stopped; raises what ends the controller, after telling every client."""
         self._metrics.watch(controller)
@@ -91,16 +127,18 @@ class _Service:
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(controller.serve(up))
             await up.wait()
-            told = partial(ready, self._served(sock, stopped := asyncio.Event()))
-            http = group.create_task(serve_http(app, sock, endpoint, told, self._hang_up))
+            served = self._served(sock, stopped := asyncio.Event(), num_found)
+            http = group.create_task(
+                serve_http(app, sock, endpoint, partial(ready, served), self._hang_up)
+            )
             await stopped.wait()
             http.cancel()
             await asyncio.wait((http,))
             serving.cancel()
 
-    def _served(self, sock: socket, stopped: asyncio.Event) -> Served:
+    def _served(self, sock: socket, stopped: asyncio.Event, num_found: int) -> Served:
         stop = partial(LoopCaller(asyncio.get_running_loop()), stopped.set)
-        return Served(address_of(sock), tuple(self._models), stop)
+        return Served(address_of(sock), tuple(self._models), stop, num_found)
 
     def _hang_up(self) -> None:
         self._streams.end(LambdaScaleError("the server is shutting down; ask again later"))

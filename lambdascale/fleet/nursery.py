@@ -47,12 +47,17 @@ class Nursery:
             self.pid = self._process.pid
         else:
             self._line, self.pid, self.found = met
+        self._ours = met is None
         self._watch = os.pidfd_open(self.pid)
 
     @property
     def was_found(self) -> bool:
         """Was it there already?"""
         return self._process is None
+
+    def take(self) -> None:
+        """Let one that was found end with us from now on."""
+        self._ours = True
 
     @property
     def line(self) -> int:
@@ -76,9 +81,15 @@ class Nursery:
             signal.pidfd_send_signal(self._watch, signal.SIGKILL)
 
     def close(self) -> None:
-        """End it and wait for that. Idempotent."""
+        """End it and wait for that, unless it was found and not taken. Idempotent."""
         if self._line.fileno() < 0:
             return
+        if self._ours:
+            self._end()
+        self._line.close()
+        os.close(self._watch)
+
+    def _end(self) -> None:
         self.kill()
         if not select.select((self._watch,), (), (), END_S)[0]:
             raise DeadlineError(f"the nursery (process {self.pid}) did not end in {END_S:g} s")
@@ -86,12 +97,6 @@ class Nursery:
             self._process.wait()
         if self._door:
             self._door.remove()
-        self.leave()
-
-    def leave(self) -> None:
-        """Let it wait at its door for another, if it has one."""
-        self._line.close()
-        os.close(self._watch)
 
     def __enter__(self) -> Self:
         return self
