@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from lambdascale.engine.device import DeviceModel
+from lambdascale.errors import ConfigError
 from lambdascale.transport.base import LOOPBACK
 
 
@@ -18,7 +19,7 @@ class AgentSpec:
 
     `rate` is that of its network link; a rate of inf imposes nothing. `ssd` is a folder for images
     that are stored on its SSD later; whoever starts the agents removes it. `host` is the address of the
-    interface that it listens on.
+    interface that it listens on. Without its controller it keeps what it holds for `lease_s` seconds.
     """
 
     node: int
@@ -30,6 +31,11 @@ class AgentSpec:
     pcie_rate: float = math.inf
     ssd: str = ""
     host: str = LOOPBACK
+    lease_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.lease_s >= 0:
+            raise ConfigError(f"lease_s is {self.lease_s}; give seconds, 0 or more")
 
     def at(self, controller: str) -> "AgentSpec":
         """Return the same for the controller at an address."""
