@@ -32,13 +32,24 @@ class Links:
         self._addresses: dict[int, str] = {}
         self._links: dict[tuple[int, Lane], asyncio.Task[Link]] = {}
 
-    def learn(self, addresses: Mapping[int, str]) -> None:
-        """Remember where peers are."""
+    def learn(self, addresses: Mapping[int, str]) -> list[int]:
+        """Remember where peers are; return those that were gone, and are back."""
         self._addresses.update(addresses)
+        back = sorted(self._gone & addresses.keys())
+        self._gone.difference_update(back)
+        return back
 
     def lose(self, peer: int) -> None:
-        """Write nothing to `peer` any more."""
+        """Write nothing to `peer` any more, until its address is learnt again."""
         self._gone.add(peer)
+        for lane in Lane:
+            if (opening := self._links.pop((peer, lane), None)) is not None:
+                self._closing[asyncio.ensure_future(self._close(opening))] = None
+
+    def lose_all(self) -> None:
+        """Write nothing to anybody any more."""
+        for peer in self._addresses:
+            self.lose(peer)
 
     async def write(
         self, peer: int, lane: Lane, source: Region, offset: int, nbytes: int, target: int,
