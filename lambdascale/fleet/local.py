@@ -34,6 +34,8 @@ class LocalFleet:
 
     async def start(self, agents: tuple[AgentSpec, ...]) -> None:
         asyncio.get_running_loop().add_reader(self._nursery.output, self._listen)
+        while not self._ended.empty():  # who died before is to live again
+            self._ended.get_nowait()
         for agent in agents:
             self._agents[agent.node] = agent
             await self.restart(agent.node)

@@ -39,6 +39,8 @@ class RayFleet:
                 f"the cluster has {len(self._keepers)} agents, but {len(agents)} are wanted; lower nodes, "
                 "or raise `nodes` or `per_node` in the cluster file"
             )
+        while not self._ended.empty():  # who died before is to live again
+            self._ended.get_nowait()
         placed = {a.node: replace(a, host=self._hosts[a.node]) for a in agents}
         self._agents |= placed
         await self._start(node for node in placed if not self._runs(node))

@@ -62,6 +62,8 @@ class SimFleet:
         self._ended: asyncio.Queue[int] = asyncio.Queue()
 
     async def start(self, agents: tuple[AgentSpec, ...]) -> None:
+        while not self._ended.empty():  # who died before is to live again
+            self._ended.get_nowait()
         for spec in agents:
             self._specs[spec.node] = spec
             await self.restart(spec.node)
@@ -123,6 +125,7 @@ class SimFleet:
         device = spec.floor.slowed(slowdown)
         watch = self._host.observe
         observe = ignore if watch is None else partial(watch, spec.node)
+
         def make_engine() -> SymbolicEngine:
             return SymbolicEngine(device, wide_rows, self._contents, observe)
 

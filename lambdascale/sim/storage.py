@@ -66,7 +66,7 @@ class SimStorage:
         copy(region, offset, nbytes, stored, 0)
         self._stored[image] = stored
 
-    async def has(self, image: Path) -> bool:
+    def has(self, image: Path) -> bool:
         return image in self._stored
 
     async def close(self) -> None:

@@ -41,7 +41,7 @@ class Storage(Protocol):
         """
         ...
 
-    async def has(self, image: Path) -> bool:
+    def has(self, image: Path) -> bool:
         """Has a file `image` been stored, by this storage or an earlier one?"""
         ...
 

@@ -86,7 +86,7 @@ class FileStorage:
                 )
             await self._run([file.publish])
 
-    async def has(self, image: Path) -> bool:
+    def has(self, image: Path) -> bool:
         return image.is_file()
 
     async def close(self) -> None:
