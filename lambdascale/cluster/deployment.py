@@ -24,9 +24,9 @@ class ClusterSpec:
     `latency_s` and `device` are what predictions of times go by, if known.
     `nodes_per_host` consecutive nodes share a host: blocks come to it once and go on over its own links.
     A scale-out takes `decision_s` to decide upon; nodes that it takes, unless they start hot, then go
-    through `set_up` (phase, seconds) before they get links.
-    Agents are asked every `heartbeat_s` whether they are there (0: never); one that is silent for
-    `silence_s` is ended.
+    through `set_up` (phase, seconds) before they get links. The agent of a node that has ended is started
+    again after `restart_s` (None: never). Agents are asked
+    every `heartbeat_s` whether they are there (0: never); one that is silent for `silence_s` is ended.
     """
 
     num_nodes: int
@@ -39,6 +39,7 @@ class ClusterSpec:
     nodes_per_host: int = 1
     decision_s: float = 0.0
     set_up: tuple[tuple[str, float], ...] = ()
+    restart_s: float | None = None
     heartbeat_s: float = 0.0
     silence_s: float = 10.0
 
@@ -57,6 +58,8 @@ class ClusterSpec:
         for what, seconds in (("decision_s", self.decision_s), *self.set_up):
             if not 0 <= seconds < math.inf:
                 raise ConfigError(f"{what} is {seconds}; give seconds, 0 or more")
+        if self.restart_s is not None and not 0 <= self.restart_s < math.inf:
+            raise ConfigError(f"restart_s is {self.restart_s}; give seconds, 0 or more, or None")
 
     def host_of(self, node: int) -> int:
         """Return the host of a node: consecutive nodes share one."""

@@ -46,11 +46,15 @@ class Fleet(Protocol):
     """A set of agents that live no longer than this object."""
 
     async def start(self, agents: tuple[AgentSpec, ...]) -> None:
-        """Start the agents; each then connects to its controller by itself."""
+        """Start those of the agents that do not run; each then connects to its controller by itself."""
+        ...
+
+    async def restart(self, node: int) -> None:
+        """Start the agent of a node again, if it has ended and can be; it has what is on its SSD."""
         ...
 
     async def died(self) -> int:
-        """Wait until an agent ends on its own and return its node."""
+        """Wait until another agent has ended, however, and return its node."""
         ...
 
     async def kill(self, node: int) -> None:
