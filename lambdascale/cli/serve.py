@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 from lambdascale.cli.loading import loading
@@ -12,6 +13,7 @@ from lambdascale.cli.run_options import Row, add_rows
 from lambdascale.config import SystemSpec
 from lambdascale.errors import ConfigError
 from lambdascale.experiments.trace_spec import TraceSpec
+from lambdascale.fleet.state import StateFolder, state_folder
 from lambdascale.model.catalogue import CATALOGUE
 from lambdascale.policy import POLICIES, ScalingPolicy
 from lambdascale.serve.limits import Endpoint
@@ -90,23 +92,25 @@ def run(options: argparse.Namespace) -> None:
         options.max_header,
         options.max_connections,
     )
-    spec = _spec(options)
-    with loading("the endpoint", options.json):
+    spec, state = _spec(options), options.state
+    with state_folder(state, options.lease) if state else nullcontext() as folder:
+        _serve(spec, endpoint, folder, options.json)
+
+
+def _serve(spec: TraceSpec, endpoint: Endpoint, folder: StateFolder | None, as_json: bool) -> None:
+    with loading("the endpoint", as_json):
         from lambdascale.experiments.endpoint import Served, serve  # slow to import
 
     def ready(served: Served) -> None:
         address, models = served.address, ", ".join(served.models)
         text = f"lambdascale serve: {models} on {spec.num_nodes} nodes at {address}"
+        found = {"agents_found": served.agents_found, "blocks_found": served.blocks_found}
         if served.agents_found:
-            text += f" ({served.agents_found} agents were found again)"
-        told = {
-            "address": address,
-            "models": served.models,
-            "agents_found": served.agents_found,
-        }
-        print(json.dumps(told) if options.json else text, flush=True)
+            text += f"; {served.agents_found} agents were found with {served.blocks_found} blocks"
+        told = {"address": address, "models": served.models, **found}
+        print(json.dumps(told) if as_json else text, flush=True)
 
-    serve(spec, endpoint, ready, options.state, options.lease)
+    serve(spec, endpoint, ready, folder)
 
 
 def _key(path: Path | None) -> str:

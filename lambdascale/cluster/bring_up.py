@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from lambdascale.cluster.deployment import ClusterSpec
 from lambdascale.cluster.members import Members
-from lambdascale.cluster.records import RunLog
+from lambdascale.cluster.records import ReturnRecord, RunLog
 from lambdascale.cluster.reporter import COALESCE_S
 from lambdascale.cluster.service import Service
 from lambdascale.cluster.stock import Stock
@@ -33,6 +33,8 @@ async def bring_up(
     members.tell(cluster.nodes, preparation(system, cluster, services))
     for message in await members.gather(m.Prepared, "the preparation of all nodes", PREPARE_S):
         stock.find(message.node, message.held)
+        if message.held:
+            log.add(ReturnRecord(message.node, message.num_blocks, log.since()))
     await _fill(services, stock, members)
     log.phase("prepared")
     if cluster.preconnect and cluster.num_nodes > 1:

@@ -91,5 +91,4 @@ class Returns:
             members.send(node, m.Connect(RETURN, addresses, others, others))
             here = {node: members.addresses[node]}
             members.tell(others, m.Connect(RETURN, here, (node,), (node,)))
-        kept = sum(len(held.blocks) for held in message.held)
-        self._log.add(ReturnRecord(node, kept, self._log.since()))
+        self._log.add(ReturnRecord(node, message.num_blocks, self._log.since()))

@@ -123,6 +123,11 @@ class Prepared(Base, frozen=True):
     node: int
     held: tuple[Held, ...] = ()
 
+    @property
+    def num_blocks(self) -> int:
+        """How many verified blocks there are, in all tiers."""
+        return sum(len(held.blocks) for held in self.held)
+
 
 class Connect(Base, frozen=True):
     """Learn peers' addresses and open these links; `token` comes back in the answer."""

@@ -10,13 +10,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
 from socket import socket
 
 import msgspec
 
 from lambdascale.cluster.controller import Controller
-from lambdascale.cluster.records import Record, RunLog
+from lambdascale.cluster.records import Record, ReturnRecord, RunLog
 from lambdascale.errors import ConfigError, LambdaScaleError
 from lambdascale.experiments.agents import local_site
 from lambdascale.experiments.ground import kept
@@ -24,7 +23,7 @@ from lambdascale.experiments.run import in_processes
 from lambdascale.experiments.session import Session
 from lambdascale.experiments.trace_run import Workload, check_cluster_memory, trace_session
 from lambdascale.experiments.trace_spec import TraceSpec
-from lambdascale.fleet.state import state_folder
+from lambdascale.fleet.state import StateFolder
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.checksum import block_checksums
 from lambdascale.model.image import ImageSource
@@ -37,7 +36,6 @@ from lambdascale.serve.server import address_of, bound, serve_http
 from lambdascale.serve.streams import Streams
 from lambdascale.transport.threads import LoopCaller
 
-LEASE_S = 60.0  # for whoever starts it again, by hand if need be
 CLUSTER = (
     *("models", "dtype", "num_nodes", "num_blocks", "max_slots", "max_length", "max_step_tokens"),
     *("transport", "link_gbps", "pcie_gbps", "ssd_gbps", "gpu_gb", "host_gb", "ssd_gb", "device"),
@@ -52,6 +50,7 @@ class Served:
     models: tuple[str, ...]
     stop: Callable[[], None]
     agents_found: int = 0  # of an earlier controller
+    blocks_found: int = 0  # that they hold
 
 
 Ready = Callable[[Served], None]
@@ -61,24 +60,23 @@ def serve(
     spec: TraceSpec,
     endpoint: Endpoint,
     ready: Ready,
-    state: Path | None = None,
-    lease_s: float = LEASE_S,
+    state: StateFolder | None = None,
 ) -> None:
     """Serve the models of `spec` until stopped or interrupted; `ready` is told where once it takes requests.
 
-    Nothing of the specification's trace counts. With a folder for its `state`, agents outlive a process
-    that is killed by `lease_s`; the next one finds them with what they hold. Raises LambdaScaleError.
+    Nothing of the specification's trace counts. With a `state` folder, agents outlive this process if it
+    is killed, and the next one finds them with what they hold. Raises LambdaScaleError.
     """
     called_s = time.monotonic()
     with bound(endpoint) as sock, ExitStack() as stack:
-        folder = stack.enter_context(state_folder(state, lease_s)) if state else None
-        site = stack.enter_context(local_site(folder.door if folder else None))
+        site = stack.enter_context(local_site(state.door if state else None))
         service = _Service(spec, [load_packed(model, spec.dtype) for model in spec.models])
         num_found = len(site.found)
         if not site.was_found:
             check_cluster_memory(spec, service.session)
-        told = cluster_of(spec, service.images) | {"lease_s": f"{lease_s:g}"}
-        ground = stack.enter_context(kept(folder, site, told)) if folder else None
+        ground = None
+        if state:
+            ground = stack.enter_context(kept(state, site, cluster_of(spec, service.images)))
 
         async def work(controller: Controller) -> None:
             await service.run(controller, sock, endpoint, ready, num_found)
@@ -105,11 +103,14 @@ class _Service:
         self._models = {p.layout.model: Model.of(p, spec.max_length) for p in packed}
         self._metrics = Metrics({name: image.blocks for name, image in images.items()})
         self._streams = Streams()
+        self._blocks_found = 0
 
     def see(self, record: Record) -> None:
         """Pass a record on."""
         self._streams.see(record)
         self._metrics.see(record)
+        if isinstance(record, ReturnRecord):
+            self._blocks_found += record.blocks
 
     async def run(
         self,
@@ -138,7 +139,7 @@ class _Service:
 
     def _served(self, sock: socket, stopped: asyncio.Event, num_found: int) -> Served:
         stop = partial(LoopCaller(asyncio.get_running_loop()), stopped.set)
-        return Served(address_of(sock), tuple(self._models), stop, num_found)
+        return Served(address_of(sock), tuple(self._models), stop, num_found, self._blocks_found)
 
     def _hang_up(self) -> None:
         self._streams.end(LambdaScaleError("the server is shutting down; ask again later"))

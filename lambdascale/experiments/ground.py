@@ -37,11 +37,12 @@ def kept(folder: StateFolder, site: LocalSite, told: Mapping[str, str]) -> Itera
 
     Raises ConfigError, and leaves what was found alone, if it is not what is `told`.
     """
+    told = {**told, "lease_s": f"{folder.door.lease_s:g}"}
     standing = folder.same(told) if site.was_found else None
     with _listening(site.host, standing.port if standing else 0) as sock:
         site.take()
         if standing is None:
-            standing = Standing(make_secret(), sock.getsockname()[1], dict(told))
+            standing = Standing(make_secret(), sock.getsockname()[1], told)
             folder.write(standing)
         try:
             yield Ground(standing.secret, sock, folder.ssd, folder.door.lease_s)
