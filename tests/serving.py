@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 from leftovers import footprint, within
@@ -28,6 +29,7 @@ class Server:
     process: subprocess.Popen[str]
     address: str
     model: str
+    told: dict[str, Any]
 
     @property
     def root(self) -> str:
@@ -53,24 +55,34 @@ def serving(
     model: Path | str, *options: object, signalled: signal.Signals = signal.SIGTERM
 ) -> Iterator[Server]:
     """Serve `model` on a free port; at the end a signal, and whatever is left then is an error."""
-    with tempfile.TemporaryDirectory() as scratch:
-        environment = os.environ | {"TMPDIR": scratch, KEY_VARIABLE: KEY}
-        command = [sys.executable, "-m", "lambdascale", "serve", "--json", "--port", "0"]
-        process = subprocess.Popen(
-            [*command, "--model", str(model), *map(str, options)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        assert process.stdout is not None
-        try:
-            told = json.loads(process.stdout.readline())
-            taken = footprint(process.pid, Path(scratch))
-            yield Server(process, told["address"], told["models"][0])
-            process.send_signal(signalled)
-            assert process.wait(END_S) == 128 + signalled
-            assert within(lambda: taken.gone)
-        finally:
-            process.kill()
-            process.wait()
-            process.stdout.close()
+    with tempfile.TemporaryDirectory() as scratch, started(model, scratch, *options) as server:
+        taken = footprint(server.process.pid, Path(scratch))
+        yield server
+        server.process.send_signal(signalled)
+        assert server.process.wait(END_S) == 128 + signalled
+        assert within(lambda: taken.gone)
+
+
+@contextmanager
+def started(model: Path | str, scratch: str, *options: object) -> Iterator[Server]:
+    """Serve `model` with `scratch` for temporary files; killed at the end, if it lives until then."""
+    process = subprocess.Popen(
+        command(model, *options),
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": scratch, KEY_VARIABLE: KEY},
+    )
+    assert process.stdout is not None
+    try:
+        told = json.loads(process.stdout.readline())
+        yield Server(process, told["address"], told["models"][0], told)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def command(model: Path | str, *options: object) -> list[str]:
+    """Return what serves `model` on a free port."""
+    serve = [sys.executable, "-m", "lambdascale", "serve", "--json", "--port", "0"]
+    return [*serve, "--model", str(model), *map(str, options)]
