@@ -164,6 +164,8 @@ class Members:
             self.alive.pop(node, None)
             self._coming.pop(node, None)
             return Ended(node, message)
+        if isinstance(message, Died):
+            self._leases.pop(node, None)
         return message if isinstance(message, Event) else _sound(node, message)
 
     async def end(self, node: int) -> None:
