@@ -22,22 +22,32 @@ class Cut:
     def __call__(self, run: Serverless, record: Record) -> None:
         if self.begun_s is None and isinstance(record, TokenRecord) and record.node == 1:
             self.begun_s = record.time_s
+            run.harmed.add(1)
             run.control.partition(1)
             if self._seconds < 1000:
                 run.later(self._seconds, run.control.partition)
 
 
-def cut_off(seconds: float, heartbeat_s: float = 1.0) -> tuple[Serverless, Cut]:
+def cut_off(
+    seconds: float, lease_s: float = 0.0, restart_s: float | None = None
+) -> tuple[Serverless, Cut]:
     """Two replicas serve; the control connection of one carries nothing for a while."""
     cut = Cut(seconds)
     policy = ScalingPolicy("fixed", min_instances=2)
     both = deploy("a", policy, {0: Tier.GPU, 1: Tier.GPU})
     requests = burst(8, max_tokens=40)
-    return Serverless([both], requests, 3, watch=cut, heartbeat_s=heartbeat_s), cut
+    run = Serverless([both], requests, 3, watch=cut, heartbeat_s=1.0)
+    run.lease_s, run.restart_s = lease_s, restart_s
+    return run, cut
 
 
-def test_a_node_that_is_cut_off_is_ended_and_its_requests_are_answered_by_others():
-    run, cut = cut_off(seconds=1e6)
+@pytest.mark.parametrize("seconds", [SILENCE_S + 4, 1e6])
+@pytest.mark.parametrize("lease_s", [0.0, 5.0, 60.0])
+@pytest.mark.parametrize("restart_s", [None, 0.5])
+def test_a_node_that_is_cut_off_is_ended_and_its_requests_are_answered_by_others(
+    seconds: float, lease_s: float, restart_s: float | None
+):
+    run, cut = cut_off(seconds, lease_s, restart_s)
     run.run()
     (lost,) = run.records(LossRecord)
     assert lost.node == 1

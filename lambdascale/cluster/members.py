@@ -170,6 +170,8 @@ class Members:
             self._coming.pop(node, None)
             why = self._why_ended.pop(node, None)
             return Ended(node, message if why is None else PeerGoneError(node, why))
+        if isinstance(message, Died):
+            self._leases.pop(node, None)
         return message if isinstance(message, Event) else _sound(node, message)
 
     def heard(self) -> dict[int, None]:
