@@ -5,7 +5,7 @@ No request is lost, no token wrong, and nobody waits for ever.
 A seed that fails prints its story, and replays exactly: `pytest tests/test_chaos.py -k "[17]" --seeds 18`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 
@@ -37,6 +37,7 @@ EVENTS = (
     BlockRecord,
     LossRecord,
     PipelineRecord,
+    PipelineRecord,
     ResidencyRecord,
     ReturnRecord,
     StartRecord,
@@ -59,12 +60,12 @@ class Reaper:
         self._left = draw.choice([1, 1, 1, 2, 2, 3, num_nodes - 1, num_nodes])
         self._started = 0  # controllers that have
         self._kinds = draw.choice([KILLS, KILLS, CUTS, BOTH, BOTH])
-        self._ends = draw.choice([0, 0, 1, 2])
+        self._ends = draw.choice([0, 1, 1, 2])
         self._aim()
 
     def _aim(self) -> None:
         self._event = self._draw.choice(EVENTS)
-        self._count = self._draw.choice([1, 1, 2, 3, 5, 8, 13, 40])
+        self._count = self._draw.choice([1, 1, 2, 3, 5, 8, 13, 30])
 
     def __call__(self, run: Serverless, record: Record) -> None:
         if self._started < run.num_controllers:
@@ -79,40 +80,42 @@ class Reaper:
         self._count -= 1
         if self._count <= 0:
             self._aim()
-            self._later(run, self._draw.choice(DELAYS), f"after {record}", self._victim(record))
+            self._later(run, self._draw.choice(DELAYS), f"after {record}", self._victims(record))
 
-    def _later(self, run: Serverless, delay_s: float, why: str, victim: int | None = None) -> None:
-        if run.lease_s and self._ends and self._draw.random() < 0.3:
+    def _later(
+        self, run: Serverless, delay_s: float, why: str, victims: Sequence[int] = ()
+    ) -> None:
+        if run.lease_s and self._ends and self._draw.random() < 0.5:
             self._ends -= 1
             self._do(run, delay_s, lambda: run.restart_controller(why))
             return
-        together = self._draw.choice([1, 1, 1, 2])
-        for _ in range(min(together, self._left)):
+        others = [self._draw.randrange(self._num_nodes) for _ in range(2)]
+        together = max(len(victims), self._draw.choice([1, 1, 1, 2]))
+        for node in [*victims, *others][: min(together, self._left)]:
             self._left -= 1
-            node = self._draw.randrange(self._num_nodes) if victim is None else victim
             harm = run.kill if self._draw.choice(self._kinds) == "kill" else run.sever
             self._do(run, delay_s, partial(harm, node, why))
-            victim = None
 
     def _do(self, run: Serverless, delay_s: float, harm: Callable[[], None]) -> None:
         """Do it later, unless another controller is only just beginning by then."""
         run.later(delay_s, lambda: self._started == run.num_controllers and harm())
 
-    def _victim(self, record: Record) -> int | None:
-        """Somebody whom it is about, or anybody."""
-        if self._draw.random() < 0.3:
-            return None
-        if isinstance(record, BlockRecord | CorruptRecord):
-            return self._draw.choice([record.node, record.src])
+    def _victims(self, record: Record) -> list[int]:
+        """Those whom it is about, some stages of a pipeline, or anybody."""
+        if self._draw.random() < 0.3 or isinstance(record, LossRecord):
+            return []
         if isinstance(record, PipelineRecord):
-            return self._draw.choice([stage.node for stage in record.stages])
-        return record.node if not isinstance(record, LossRecord) else None
+            nodes = list(dict.fromkeys(stage.node for stage in record.stages))
+            return self._draw.sample(nodes, min(len(nodes), self._draw.choice([1, 1, 2])))
+        if isinstance(record, BlockRecord | CorruptRecord):
+            return [self._draw.choice([record.node, record.src])]
+        return [record.node]
 
 
 def chaos_run(seed: int) -> Serverless:
     run = random_run(seed, LENGTHS)
     draw = Random(f"chaos {seed}")
-    run.lease_s = draw.choice([0.0, 0.2, 5.0])
+    run.lease_s = draw.choice([0.0, 0.5, 5.0, 5.0])
     run.restart_s = draw.choice([None, 0.0, 0.3, 2.0])
     run.watch = Reaper(draw, run.num_nodes, run.watch)
     return run
