@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from socket import socket
@@ -36,6 +36,7 @@ from lambdascale.serve.server import address_of, bound, serve_http
 from lambdascale.serve.streams import Streams
 from lambdascale.transport.threads import LoopCaller
 
+RESTART_S = 1.0  # until a node that has died is started again
 CLUSTER = (
     *("models", "dtype", "num_nodes", "num_blocks", "max_slots", "max_length", "max_step_tokens"),
     *("transport", "link_gbps", "pcie_gbps", "ssd_gbps", "gpu_gb", "host_gb", "ssd_gb", "device"),
@@ -99,7 +100,9 @@ class _Service:
         self.images = images = {p.layout.model: _image(spec, p) for p in packed}
         if len(images) < len(packed):
             raise ConfigError("two models have the same name; rename the folder of one of them")
-        self.session: Session = trace_session(spec, Workload(images, (), ""))
+        session = trace_session(spec, Workload(images, (), ""))
+        cluster = replace(session.cluster, restart_s=RESTART_S)
+        self.session: Session = replace(session, cluster=cluster)
         self._models = {p.layout.model: Model.of(p, spec.max_length) for p in packed}
         self._metrics = Metrics({name: image.blocks for name, image in images.items()})
         self._streams = Streams()
@@ -129,9 +132,8 @@ class _Service:
             serving = group.create_task(controller.serve(up))
             await up.wait()
             served = self._served(sock, stopped := asyncio.Event(), num_found)
-            http = group.create_task(
-                serve_http(app, sock, endpoint, partial(ready, served), self._hang_up)
-            )
+            told, hang_up = partial(ready, served), partial(self._hang_up, serving)
+            http = group.create_task(serve_http(app, sock, endpoint, told, hang_up))
             await stopped.wait()
             http.cancel()
             await asyncio.wait((http,))
@@ -141,8 +143,10 @@ class _Service:
         stop = partial(LoopCaller(asyncio.get_running_loop()), stopped.set)
         return Served(address_of(sock), tuple(self._models), stop, num_found, self._blocks_found)
 
-    def _hang_up(self) -> None:
-        self._streams.end(LambdaScaleError("the server is shutting down; ask again later"))
+    def _hang_up(self, serving: asyncio.Task[None]) -> None:
+        failed = serving.done() and not serving.cancelled() and serving.exception()
+        why = "has failed" if failed else "is shutting down"
+        self._streams.end(LambdaScaleError(f"the server {why}; ask again later"))
 
 
 def _image(spec: TraceSpec, packed: PackedModel) -> ImageSource:

@@ -11,7 +11,7 @@ import json
 import msgspec
 
 from lambdascale.clock import deadline
-from lambdascale.errors import DeadlineError
+from lambdascale.errors import DeadlineError, LambdaScaleError
 from lambdascale.fleet.base import AgentSpec
 from lambdascale.fleet.nursery import END_S, Nursery
 from lambdascale.transport.base import LOOPBACK
@@ -42,7 +42,11 @@ class LocalFleet:
 
     async def restart(self, node: int) -> None:
         """As above; one that an earlier driver has left in the nursery connects by itself."""
-        if node not in self._alive and not self._over:
+        if self._over:
+            raise LambdaScaleError(
+                "the nursery of all agents has ended; see its output, and start again"
+            )
+        if node not in self._alive:
             agent = self._agents[node]
             self._alive[node] = None
             self._empty.clear()
