@@ -63,9 +63,7 @@ class Zygote:
 
     def _listen(self, line: socket.socket) -> None:
         data = b""
-        with contextlib.suppress(
-            ConnectionError
-        ):  # whoever it was ended before it had read everything
+        with contextlib.suppress(ConnectionError):  # it ended before it had read everything
             data = line.recv(1 << 16)
         if not data:
             self._wait()
