@@ -22,6 +22,7 @@ from lambdascale.engine.base import Engine
 from lambdascale.errors import ConfigError, LambdaScaleError, PeerGoneError, plain
 from lambdascale.storage.base import Storage
 from lambdascale.transport.base import Lane, Notice, Transport
+from lambdascale.transport.grants import new_key
 
 
 class _Stopped(Exception):  # noqa: N818 - the usual way to end a TaskGroup, not an error
@@ -49,6 +50,7 @@ class Agent:
         self._node = node
         self._leaves = leaves
         self._links = Links(leaves.transport, self._broken)
+        self._address = m.Address(leaves.transport.address, new_key(), new_key())
         self._reporter = Reporter(node, leaves.channel)
         self._workplace: Workplace | None = None
         self._engines: dict[str, Engine] = {}
@@ -58,7 +60,7 @@ class Agent:
     async def run(self) -> None:
         """Introduce this agent and work until Stop or until the controller is gone."""
         channel = self._leaves.channel
-        channel.send(m.Hello(self._node, self._leaves.transport.address))
+        channel.send(m.Hello(self._node, self._address))
         try:
             async with self._tasks:
                 self._spawn(self._reporter.run())
@@ -99,7 +101,7 @@ class Agent:
                 self._lose(message)
             elif (work := self._place.handle(message)) is not None:
                 task = self._spawn(work)
-                if isinstance(message, m.SendKv):
+                if isinstance(message, m.SendKv | m.Resend):
                     self._note(task)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -117,11 +119,12 @@ class Agent:
         """Begin nothing more with a node that is gone, and answer when what has begun is over."""
         self._links.lose(message.node)
         losing = self._place.lose(message)
-        self._spawn(self._answer(message, losing, list(self._brief)))
+        self._spawn(self._answer(message, losing))
 
-    async def _answer(
-        self, message: m.NodeLost, losing: Losing, brief: list[asyncio.Task[None]]
-    ) -> None:
+    async def _answer(self, message: m.NodeLost, losing: Losing) -> None:
+        """What had come is handled; what was on its way does not come any more."""
+        await self._leaves.transport.fence(message.node)
+        brief = list(self._brief)
         await self._place.moves.lose(message.node)
         await losing.over()
         if brief:
@@ -154,21 +157,19 @@ class Agent:
             message, self._node, leaves.transport, leaves.storage, leaves.ssd, self._engines, max(slots),
             self._links, self._reporter,
         )  # fmt: skip
+        leaves.transport.grant(self._address.bulk, GPU, [(0, 0)])
+        leaves.transport.grant(self._address.express, INBOX, [(0, 0)])
         leaves.channel.send(m.Prepared(self._node))
 
     async def _connect(self, message: m.Connect) -> None:
         self._links.learn(message.addresses)
+        outbox, nothing = self._place.outbox, tag(Kind.WARM, 0)
         async with asyncio.TaskGroup() as group:
             for peer in message.bulk:
-                group.create_task(self._warm(peer, Lane.BULK, GPU))
+                group.create_task(self._links.warm(peer, Lane.BULK, outbox, nothing))
             for peer in message.express:
-                group.create_task(self._warm(peer, Lane.EXPRESS, INBOX))
+                group.create_task(self._links.warm(peer, Lane.EXPRESS, outbox, nothing))
         self._leaves.channel.send(m.Connected(self._node, message.token))
-
-    async def _warm(self, peer: int, lane: Lane, target: int) -> None:
-        """Open a link and make its first write, an empty one."""
-        outbox, nothing = self._place.outbox, tag(Kind.WARM, 0)
-        await self._links.write(peer, lane, outbox, 0, 0, target, 0, nothing)
 
     async def _watch(self) -> None:
         """Handle what peers write to us. A lost peer is the controller's to notice, not ours."""

@@ -33,7 +33,7 @@ class Members:
         self._channels: dict[int, Channel] = {}
         self._inbox: asyncio.Queue[tuple[int, m.Message | Exception]] = asyncio.Queue()
         self._readers: list[asyncio.Task[None]] = []
-        self.addresses: dict[int, str] = {}
+        self.addresses: dict[int, m.Address] = {}
         self.alive: dict[int, None] = {}  # who has joined and has not ended
 
     async def join(self) -> None:

@@ -19,6 +19,7 @@ from lambdascale.model.image import ImageSource
 from lambdascale.storage.copies import Copy
 from lambdascale.storage.residency import Residency
 from lambdascale.storage.tiers import KeepAlive, Tier
+from lambdascale.transport.grants import new_key
 
 Send = Callable[[int, m.Message], None]
 
@@ -49,6 +50,7 @@ class Stock:
         self._send = send
         self._log = log
         self._missing: dict[tuple[int, Tier, str], set[int]] = {}
+        self._keys: dict[tuple[int, str], int] = {}  # of the last copy expected on a GPU
         self._demoting: set[tuple[int, Tier, str]] = set()  # copies that are on their way down
         for deployment in deployments:
             model = deployment.model
@@ -144,6 +146,17 @@ class Stock:
         offset, _ = slices.span(slices.position(node), self._image(model).blocks)
         return copy.offset - offset
 
+    def target(self, node: int, model: str) -> m.Target:
+        """Where on a node's GPU a copy is expected, and by which key it is granted."""
+        return m.Target(self.base(node, Tier.GPU, model), self._keys[node, model])
+
+    def rekey(self, instance: int, model: str) -> None:
+        """What an instance lacks on its GPUs comes under other keys from now on."""
+        for node in self._alive(instance, model):
+            if (node, Tier.GPU, model) in self._missing:
+                self._keys[node, model] = key = new_key()
+                self._send(node, m.Rekey(model, key))
+
     def nbytes(self, model: str) -> int:
         """Return the bytes of a whole copy."""
         return self._image(model).layout.nbytes
@@ -196,7 +209,10 @@ class Stock:
             self._gone(gone.node, gone.tier, gone.model, gone.offset, nbytes=0)
         parts = slices.parts[position]
         base = self.base(node, tier, model)
-        self._send(node, m.Hold(model, tier, base, parts.start, parts.stop))
+        key = new_key() if tier is Tier.GPU else 0
+        if key:
+            self._keys[node, model] = key
+        self._send(node, m.Hold(model, tier, base, parts.start, parts.stop, key))
         self._missing[node, tier, model] = set(slices.blocks[position])
         return True
 

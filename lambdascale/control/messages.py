@@ -15,8 +15,10 @@ from lambdascale.control.copy_messages import (
     Load,
     Multicast,
     OpenTick,
+    Rekey,
     Resend,
     Serve,
+    Target,
 )
 from lambdascale.control.loss_messages import Delivered, LossNoted, NodeLost, Unreachable
 from lambdascale.control.message import Base
@@ -27,7 +29,9 @@ from lambdascale.control.request_messages import (
     Dissolve,
     Dissolved,
     Form,
+    Join,
     KvPiece,
+    Leave,
     Output,
     Seated,
     SendKv,
@@ -38,6 +42,7 @@ from lambdascale.engine.base import EngineLimits
 from lambdascale.model.image import ImageSource
 
 __all__ = [
+    "Address",
     "Adopt",
     "Arrival",
     "Base",
@@ -56,7 +61,9 @@ __all__ = [
     "Hello",
     "Hold",
     "Hosted",
+    "Join",
     "KvPiece",
+    "Leave",
     "Load",
     "LossNoted",
     "Message",
@@ -66,6 +73,7 @@ __all__ = [
     "Output",
     "Prepare",
     "Prepared",
+    "Rekey",
     "Report",
     "Resend",
     "Seated",
@@ -73,6 +81,7 @@ __all__ = [
     "Serve",
     "Stop",
     "Submit",
+    "Target",
     "Tokens",
     "Unreachable",
     "decode",
@@ -80,11 +89,22 @@ __all__ = [
 ]
 
 
+class Address(msgspec.Struct, frozen=True):
+    """How peers reach a node: where its transport listens, and keys that warm links up.
+
+    Under `bulk` and `express` nothing may be written into the arena and the inbox, but they are known then.
+    """
+
+    place: str
+    bulk: int
+    express: int
+
+
 class Hello(Base, frozen=True):
-    """Agent → controller: I am up; peers reach my transport at `address`."""
+    """Agent → controller: I am up; peers reach me at `address`."""
 
     node: int
-    address: str
+    address: Address
 
 
 class Hosted(msgspec.Struct, frozen=True):
@@ -119,7 +139,7 @@ class Connect(Base, frozen=True):
     """Learn peers' addresses and open these links; `token` comes back in the answer."""
 
     token: int
-    addresses: dict[int, str]
+    addresses: dict[int, Address]
     bulk: tuple[int, ...]
     express: tuple[int, ...]
 
@@ -158,6 +178,7 @@ Message = (
     | Connect
     | Connected
     | Hold
+    | Rekey
     | Drop
     | Serve
     | Load
@@ -167,6 +188,8 @@ Message = (
     | CorruptBlock
     | Resend
     | Form
+    | Join
+    | Leave
     | Submit
     | Adopt
     | SendKv
