@@ -171,6 +171,22 @@ class CheckedController(Controller):
             ]
             staying = {v.record.pipeline for v in served if not v.dissolving}
             assert staying <= place._heads.keys() <= {v.record.pipeline for v in served}
+            incomplete = {
+                model for (tier, model), copy in place.holdings._copies.items()
+                if tier is Tier.GPU and not copy.complete
+            }  # fmt: skip
+            assert place.holdings._keys.keys() == incomplete
+            parts = {
+                v.pipeline
+                for service in self.services.values()
+                for v in service.pipelines.served.values()
+                if node in v.nodes and len(v.nodes) > 1
+            }
+            assert place.relay._keys.keys() == parts
+            keys = {*place.holdings._keys.values(), *place.relay._keys.values()}
+            transport = self.fleet.agents[node]._leaves.transport
+            address = self._members.addresses[node]
+            assert transport._grants._living.keys() == {*keys, address.bulk, address.express}
             for head in place._heads.values():
                 assert not head._coming
                 assert not any(map(len, head._lanes))

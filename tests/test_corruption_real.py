@@ -15,7 +15,7 @@ from lambdascale.cluster.copies import MAX_ATTEMPTS, NETWORK, ModelCopy, Sends, 
 from lambdascale.cluster.links import Links
 from lambdascale.cluster.tags import GPU, Kind, untag
 from lambdascale.config import ScaleSpec
-from lambdascale.control.messages import Arrival, Target
+from lambdascale.control.messages import Address, Arrival, Target
 from lambdascale.errors import CorruptBlockError, LambdaScaleError
 from lambdascale.experiments.inputs import load_inputs
 from lambdascale.experiments.run import run
@@ -157,7 +157,8 @@ async def multicast(name: str, times: int, until: Callable[[Node], bool]) -> Con
     try:
         for node in (source, receiver):
             await node.prepare(ImageSource("", "{}", LAYOUT, checksums))
-            node.links.learn({n.transport.node: n.transport.address for n in (source, receiver)})
+            ends = {n.transport.node: n.transport.address for n in (source, receiver)}
+            node.links.learn({at: Address(place, 0, 0) for at, place in ends.items()})
         source.content()[:] = content
         for block in range(NUM_BLOCKS):
             assert await source.copy.verify(block, SOURCE, "ssd") is not None

@@ -354,7 +354,7 @@ async def grants_lie_inside_regions_and_keys_are_fresh(opener: Opener) -> None:
             (6, 1, []),
         ]
         for key, region, spans in [*bad, (-1, 1, [(0, 1)])]:
-            with pytest.raises(ConfigError, match="region|grant"):
+            with pytest.raises(ConfigError, match=r"region|grant"):
                 a.grant(key, region, spans)
         await a.revoke(5)
         await a.revoke(5)

@@ -91,7 +91,7 @@ class Holdings:
         return self._copies[tier, model]
 
     def drop(self, message: m.Drop) -> Coroutine[Any, Any, None] | None:
-        """Forget a copy; return the work of ending its grant, or of giving pages back that nobody needs now."""
+        """Forget a copy; return the work of ending its grant, or of giving back pages that nobody needs."""
         del self._copies[message.tier, message.model]
         self._sends = {n: s for n, s in self._sends.items() if not s.course.over.is_set()}
         if message.tier is Tier.GPU:

@@ -10,8 +10,8 @@ from lambdascale.storage.tiers import Tier
 class Hold(Base, frozen=True):
     """There is to be a copy of `model` in `tier`; byte 0 of its image is at `base` of that arena.
 
-    Of the image only bytes of parts [first, stop) will come, if the model spans several nodes. Peers may write
-    them under `key`, until all are here; on the GPU only.
+    Of the image only bytes of parts [first, stop) will come, if the model spans several nodes. On the GPU
+    peers may write them under `key`, until all are here.
     """
 
     model: str

@@ -10,8 +10,8 @@ from lambdascale.workload.request import Request
 class Form(Base, frozen=True):
     """Become the head stage of an execution pipeline; one stage over all parts is a replica.
 
-    Activations travel under `key`. Each stage hop waits `hop_s` for messages; with `lock_step` each step of all
-    stages does.
+    Activations travel under `key`. Each stage hop waits `hop_s` for messages; with `lock_step` each step of
+    all stages does.
     """
 
     pipeline: int
@@ -67,7 +67,7 @@ class Adopt(Base, frozen=True):
 
 
 class SendKv(Base, frozen=True):
-    """Write the first `length` KV entries of `slot`, parts [first, stop), to `peer` by `key`; then it is free."""
+    """Write `length` KV entries of `slot`, parts [first, stop), to `peer` by `key`; then the slot is free."""
 
     peer: int
     slot: int

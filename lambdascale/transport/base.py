@@ -92,7 +92,7 @@ class Link(Protocol):
         Returns when the peer has them and its notice is queued; until then the source range must not
         change. A length of 0 only notifies (`tag` is an unsigned 32-bit number). Several writes may be
         in flight. Raises PeerGoneError within a second of the peer's death, GrantError if the peer grants
-        nothing under `key` (any more), and ConfigError if a range does not lie inside the source or the grant.
+        nothing under `key` (any more), and ConfigError if a range is not inside the source or the grant.
         """
         ...
 

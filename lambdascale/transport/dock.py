@@ -1,4 +1,4 @@
-"""What is a node's, however its bytes travel: regions, who may write them, inbox, imposed rate, a few threads.
+"""What is a node's, however its bytes travel: regions, what is granted, inbox, imposed rate, some threads.
 
 One dock may serve several bodies, as in `auto`. It runs on the event loop that made it; `find`, `granted`,
 `may_come` and `arrival` are called from threads, too.

@@ -1,8 +1,8 @@
 """What peers may write of a node: ranges of its regions, each granted under a key, until it is revoked.
 
-A key is a random number that the controller hands out for one transfer (decision 0014). Whoever names a living
-key may write in its ranges, and nowhere else. A writer may have heard of a key before the owner has: what comes
-under an unknown key waits for `PATIENCE_S`, and is refused then.
+A key is a random number that the controller hands out for one transfer (decision 0014). Whoever names a
+living key may write in its ranges, and nowhere else. A writer may have heard of a key before the owner has:
+what comes under an unknown key waits for `PATIENCE_S`, and is refused then.
 """
 
 import math
@@ -14,9 +14,7 @@ from typing import NamedTuple
 from lambdascale.errors import ConfigError
 from lambdascale.transport.wire import check_range, check_unsigned
 
-PATIENCE_S = (
-    10.0  # for a key that is not known yet, and for a writer to let go of one that was revoked
-)
+PATIENCE_S = 10.0  # for a key that is not known yet, and to let go of a revoked one
 POLL_S = 0.001
 REMEMBERED = 4096  # keys that were revoked; what comes under them is refused at once
 Span = tuple[int, int]  # offset, nbytes

@@ -49,6 +49,7 @@ class Incoming(ABC):
 
     def _released(self, key: int) -> None:
         """The peer has let go of a key that was revoked."""
+        return
 
     def _run(self) -> None:
         try:
@@ -113,15 +114,19 @@ class Incoming(ABC):
         self._on_end(self)
 
     async def withdraw(self, key: int) -> None:
+        await self._handled(key)
+
+    async def _handled(self, key: int) -> None:
+        """Wait until no frame under `key` is being handled."""
+        await self._until(lambda: self._under != key)
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        """Wait for what the thread does; end the link if it takes too long, as a peer can make it."""
         until_s = time.monotonic() + PATIENCE_S
-        while self._holds(key) and not self._ended.is_set():
-            await asyncio.sleep(POLL_S)
+        while not reached() and not self._ended.is_set():
             if time.monotonic() > until_s:
                 await self.close()
-
-    def _holds(self, key: int) -> bool:
-        """May the peer still be writing under `key`?"""
-        return self._under == key
+            await asyncio.sleep(POLL_S)
 
     async def close(self) -> None:
         if not self._stopped.is_set():

@@ -89,6 +89,7 @@ class StreamLink(ABC):
 
     def _revoked(self, key: int) -> None:
         """The peer grants nothing under `key` any more."""
+        return
 
     @abstractmethod
     def _move(self, job: Job) -> None:

@@ -1,8 +1,9 @@
 """Links inside one host: the writer maps the peer's memfd and copies straight into it.
 
 The stream (a Unix socket in the abstract namespace: no file to leak) carries only frames, replies and, once
-per grant and link, the descriptor of the region. A descriptor is of a whole region, and a mapping cannot be taken
-back: the owner asks the writer to let go of a key, and refuses what comes under it; the rest is up to the writer.
+per grant and link, the descriptor of the region. A descriptor is of a whole region, and a mapping cannot be
+taken back: the owner asks the writer to let go of a key, and refuses what comes under it; the rest is up to
+the writer.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from lambdascale.errors import ConfigError
 from lambdascale.transport.base import Lane
 from lambdascale.transport.copying import copy
 from lambdascale.transport.dock import Dock
-from lambdascale.transport.grants import POLL_S, Grant, Span
+from lambdascale.transport.grants import Grant, Span
 from lambdascale.transport.handshake import Guest
 from lambdascale.transport.incoming import Incoming
 from lambdascale.transport.memory import MemoryRegion, Window
@@ -114,16 +115,12 @@ class ShmIncoming(Incoming):
     def _released(self, key: int) -> None:
         self._shared.pop(key, None)
 
-    def _holds(self, key: int) -> bool:
-        return key in self._shared or super()._holds(key)
-
     async def withdraw(self, key: int) -> None:
         """Ask the peer to let go of a key."""
-        while self._under == key and not self._ended.is_set():
-            await asyncio.sleep(POLL_S)
+        await self._handled(key)
         if key in self._shared:
             self._ask_back(key)
-        await super().withdraw(key)
+            await self._until(lambda: key not in self._shared)
 
     def _ask_back(self, key: int) -> None:
         try:

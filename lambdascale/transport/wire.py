@@ -1,8 +1,8 @@
 """What travels on a link's stream: frames to the receiver, replies back. Values and layouts, no I/O.
 
-writer → receiver   Frame(WRITE) [payload, tcp only]     · shm: Frame(MAP) "pass me what is granted by this key"
-receiver → writer   Reply(DONE | UNGRANTED | OUTSIDE)    · shm: Reply(REGION) with the descriptor beside it
-shm, when a grant ends:   Reply(REVOKED), its key as `seq`  →  Frame(RELEASED), nothing more comes under the key
+writer → receiver   Frame(WRITE) [payload, tcp only]   · shm: Frame(MAP) "pass me what this key grants"
+receiver → writer   Reply(DONE | UNGRANTED | OUTSIDE)  · shm: Reply(REGION) with the descriptor beside it
+shm, when a grant ends: Reply(REVOKED), `seq` is its key → Frame(RELEASED), nothing more comes under it
 """
 
 import struct
