@@ -18,11 +18,11 @@ from lambdascale.cluster.tags import GPU, INBOX, Kind, tag, untag
 from lambdascale.cluster.workplace import Losing, Workplace, prepare
 from lambdascale.control import messages as m
 from lambdascale.control.base import Channel
+from lambdascale.control.keys import new_key
 from lambdascale.engine.base import Engine
 from lambdascale.errors import ConfigError, LambdaScaleError, PeerGoneError, plain
 from lambdascale.storage.base import Storage
 from lambdascale.transport.base import Lane, Notice, Transport
-from lambdascale.transport.grants import new_key
 
 
 class _Stopped(Exception):  # noqa: N818 - the usual way to end a TaskGroup, not an error

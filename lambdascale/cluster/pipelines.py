@@ -17,8 +17,8 @@ from lambdascale.cluster.stock import Send, Stock
 from lambdascale.cluster.switching import Switching
 from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
+from lambdascale.control.keys import new_key
 from lambdascale.pipeline.execution import ExecutionPipeline
-from lambdascale.transport.grants import new_key
 
 
 @dataclass(slots=True)

@@ -15,11 +15,11 @@ from lambdascale.cluster.records import AllocationRecord, ResidencyRecord, RunLo
 from lambdascale.cluster.slices import Slices
 from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
+from lambdascale.control.keys import new_key
 from lambdascale.model.image import ImageSource
 from lambdascale.storage.copies import Copy
 from lambdascale.storage.residency import Residency
 from lambdascale.storage.tiers import KeepAlive, Tier
-from lambdascale.transport.grants import new_key
 
 Send = Callable[[int, m.Message], None]
 

@@ -11,10 +11,10 @@ from lambdascale.cluster.growth import Growth
 from lambdascale.cluster.records import RunLog, SwitchRecord
 from lambdascale.cluster.stock import Send
 from lambdascale.control import messages as m
+from lambdascale.control.keys import new_key
 from lambdascale.pipeline.adoption import Move, Unfinished, Weigh, moves, weigher
 from lambdascale.pipeline.costs import Link, ModelCosts
 from lambdascale.pipeline.switch import Method
-from lambdascale.transport.grants import new_key
 
 if TYPE_CHECKING:
     from lambdascale.cluster.pipelines import Served

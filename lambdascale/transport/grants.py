@@ -6,7 +6,6 @@ what comes under an unknown key waits for `PATIENCE_S`, and is refused then.
 """
 
 import math
-import secrets
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -77,8 +76,3 @@ class Grants:
     def may_come(self, key: int) -> bool:
         """Is it worth waiting for a grant under `key`, which does not live?"""
         return key not in self._over
-
-
-def new_key() -> int:
-    """Return a key that nobody can guess."""
-    return secrets.randbits(64)
