@@ -83,9 +83,29 @@ class CheckedController(Controller):
         ]
         staying = {v.record.pipeline for v in served if not v.dissolving}
         assert staying <= place._heads.keys() <= {v.record.pipeline for v in served}
+        self._check_keys(node)
         for head in place._heads.values():
             assert not head._coming
             assert not any(map(len, head._lanes))
+
+    def _check_keys(self, node: int) -> None:
+        """Granted are copies that are being filled, the inbox of pipelines, and nothing else but warm-ups."""
+        place = self.fleet.agents[node]._place
+        filled = {
+            model for at, tier, model in self.stock._missing if at == node and tier is Tier.GPU
+        }
+        assert place.holdings._keys.keys() == filled
+        parts = {
+            v.pipeline
+            for service in self.services.values()
+            for v in service.pipelines.served.values()
+            if node in v.nodes and len(v.nodes) > 1
+        }
+        assert place.relay._keys.keys() == parts
+        keys = {*place.holdings._keys.values(), *place.relay._keys.values()}
+        address = self._members.addresses[node]
+        living = self.fleet.agents[node]._leaves.transport._grants._living
+        assert living.keys() == {*keys, address.bulk, address.express}
 
     async def _check_bytes(self, node: int) -> None:
         """What counts as verified is so, and a copy that counts as complete has all of it."""

@@ -240,12 +240,12 @@ class Controller:
             return
         growth = self.services[model].growth_of(node)
         sender = growth.sender_of(message.block, node, src)
-        if sender is None or src not in self._members.alive:
+        if sender is None or src not in self._members.alive or growth.repairing:
             growth.spoil(node, message.block)
             return
-        base = self.stock.base(node, Tier.GPU, model)
+        target = self.stock.target(node, model)
         transfer = Transfer(0, sender, node, message.block)
-        self._members.send(sender, m.Resend(model, growth.tier_of(sender), transfer, base))
+        self._members.send(sender, m.Resend(model, growth.tier_of(sender), transfer, target))
 
 
 async def _until(over: asyncio.Event, *work: Coroutine[Any, Any, None]) -> None:

@@ -70,7 +70,7 @@ class Members:
         self._watches: list[asyncio.Task[None]] = []
         self._heard: dict[int, None] = {}
         self._why_ended: dict[int, str] = {}
-        self.addresses: dict[int, str] = {}
+        self.addresses: dict[int, m.Address] = {}
         self.alive: dict[int, None] = {}  # who is here
         self._coming: dict[int, None] = {}
         self._leases: dict[int, float] = {}

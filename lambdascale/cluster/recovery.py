@@ -137,6 +137,8 @@ class Recovery:
             self._stock.nbytes(service.model) / self._cluster.link_rate
         )  # 0 if that is infinite
         growth.repair(plan, wave, copy_s / growth.num_blocks)
+        for instance in plan.members:
+            self._stock.rekey(instance, service.model)
         if not self._cluster.preconnect:
             growth.introduce(self._members.send, self._members.addresses)
         growth.go_on(self._members.send, self._stock)
