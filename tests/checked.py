@@ -55,7 +55,7 @@ class CheckedController(Controller):
             await self._check_bytes(node)
 
     def _check_pins(self) -> None:
-        """Assigned copies are pinned once, those that are being copied once more, and no others."""
+        """Assigned copies are pinned once, those that are being copied or sent once more, and no others."""
         stock = self.stock
         served = [(n, Tier.GPU, model) for n, model in stock.assignments.of.items() if model]
         found = {
@@ -65,7 +65,14 @@ class CheckedController(Controller):
             for copy in stock.residency.copies(node, tier)
             if copy.pins
         }
-        assert found == Counter([*served, *stock._demoting])
+        sent = [  # by a scale-out that has only just begun
+            (node, tier, service.model)
+            for service in self.services.values()
+            for growth in service.growths.values()
+            for instance, tier in growth.pinned
+            for node in stock.slices[service.model].nodes(instance)
+        ]
+        assert found == Counter([*served, *stock._demoting, *sent])
 
     def _check_agent(self, node: int) -> None:
         """An agent holds the copies that the controller believes in, and serves nobody any more."""

@@ -31,11 +31,13 @@ async def bring_up(
     await members.join()
     log.phase("agents up")
     members.tell(cluster.nodes, preparation(system, cluster, services))
+    found = False
     for message in await members.gather(m.Prepared, "the preparation of all nodes", PREPARE_S):
         stock.find(message.node, message.held)
         if message.held:
             log.add(ReturnRecord(message.node, message.num_blocks, log.since()))
-    await _fill(services, stock, members)
+        found |= any(held.tier is not Tier.SSD for held in message.held)
+    await _fill(services, stock, members, found)
     log.phase("prepared")
     if cluster.preconnect and cluster.num_nodes > 1:
         await _connect(cluster, members)
@@ -53,7 +55,9 @@ def preparation(
     return m.Prepare(hosted, capacity.gpu, capacity.host, lanes, report_s)
 
 
-async def _fill(services: Mapping[str, Service], stock: Stock, members: Members) -> None:
+async def _fill(
+    services: Mapping[str, Service], stock: Stock, members: Members, found: bool
+) -> None:
     """Load what lies in memory from the start, and is not there from an earlier controller."""
     missing: set[tuple[int, Tier, str]] = set()
     for service in services.values():
@@ -63,7 +67,7 @@ async def _fill(services: Mapping[str, Service], stock: Stock, members: Members)
             if node in stock.holders(service.model, tier):
                 continue  # it was found there
             if not stock.make_room(node, tier, service.model):
-                if stock.exists(service.model):
+                if found and stock.exists(service.model):
                     continue  # what was found takes the room
                 raise ConfigError(
                     f"the initial copies of {service.model} and others do not fit into the "
