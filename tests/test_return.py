@@ -155,6 +155,20 @@ def test_controllers_that_live_shorter_than_a_load_still_finish_it_together():
     assert run.num_controllers == 4
 
 
+def test_requests_wait_for_the_only_node_that_has_their_model_when_it_was_cut_off():
+    policy = ScalingPolicy(target=1.0, max_instances=1)
+    run = Serverless(
+        [deploy("a", policy, {0: Tier.HOST})],
+        burst(6, max_tokens=60),
+        num_nodes=1,
+        ssd=0,
+        lease_s=LEASE_S,
+        watch=When(reached("first token of a receiver"), lambda run: run.sever(0, "as planned")),
+    ).run()
+    assert [r.blocks for r in run.records(ReturnRecord)] == [32]
+    assert {r.start for r in run.records(StartRecord)} == {"warm", "hot"}
+
+
 def test_an_agent_ends_when_its_lease_does():
     async def main() -> None:
         network, control = SimNetwork(LATENCY_S), SimControl(LATENCY_S)

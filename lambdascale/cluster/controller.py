@@ -178,7 +178,7 @@ class Controller:
                     self._recovery.ended(message)
             case Died():
                 self._returns.died(message.node)
-                self._recovery.quiet(message.node)
+                self._recovery.died(message.node)
             case Came():
                 self._returns.came(message)
                 self._recovery.quiet(message.node)

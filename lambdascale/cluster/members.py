@@ -150,6 +150,11 @@ class Members:
         """May an agent whose channel has closed go on working for a while?"""
         return self._leases.get(node, 0.0) > 0
 
+    @property
+    def any_coming(self) -> bool:
+        """Has anybody been admitted who is not here yet?"""
+        return bool(self._coming)
+
     def send(self, node: int, message: m.Message) -> None:
         """Send to one agent; what is for one that has ended is dropped."""
         if node in self.alive or node in self._coming:
