@@ -3,6 +3,7 @@
 A seed that fails prints its story, and replays exactly: `pytest tests/test_chaos.py -k "[17]" --seeds 18`.
 """
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -25,6 +26,7 @@ from lambdascale.cluster.records import (
 from lambdascale.errors import LambdaScaleError, NoCopyError
 
 LENGTHS = (1, 5, 15, 40)  # tokens: what goes wrong goes wrong early, and many runs are worth more
+RESTARTS = 0.1  # share of systems that begin again when a node dies
 DELAYS = (0.0, 0.0, 1e-5, 3e-5, 1e-3, 4e-3, 0.05, 0.5)
 EVENTS = (
     AllocationRecord,
@@ -89,6 +91,9 @@ class Reaper:
 
 def chaos_run(seed: int) -> Serverless:
     run = random_run(seed, LENGTHS)
+    if Random(f"restart {seed}").random() < RESTARTS:
+        rest = {"repairs": False, "execute_while_load": False, "switch": "group"}
+        run.system = replace(run.system, **rest)
     draw = Random(f"chaos {seed}")
     run.watch = Reaper(draw, run.num_nodes, run.watch)
     return run

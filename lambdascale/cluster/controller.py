@@ -58,8 +58,9 @@ class Controller:
         }
         self._balance = Balance(system, cluster, self.services, self.stock, members, log)
         self._recovery = Recovery(
-            system, cluster, self.services, self.stock, self._balance.expansion, members, log
-        )
+            system, cluster, self.services, self.stock, self._balance.expansion, members, log,
+            self._balance.decide,
+        )  # fmt: skip
         self._balance.paused = lambda: self._recovery.under_way
         self._pending = 0
         self._open = False  # requests may come that nobody has told it of
