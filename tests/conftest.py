@@ -18,6 +18,7 @@ collect_ignore = [
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How many random runs there are, and how many clients at a time; many more are a soak."""
     parser.addoption("--seeds", type=int, default=40, help="random serverless runs (default 40)")
+    parser.addoption("--rounds", type=int, default=5, help="real scale-outs with a death (5)")
     parser.addoption(
         "--clients", type=int, default=0, help="clients of the endpoint (default none)"
     )
