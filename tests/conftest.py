@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import torch
 from tiny import TinyModel, save_tiny
+from workers import ByFile
+from xdist.remote import Producer
 
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.packed import PackedModel
@@ -23,6 +25,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--clients", type=int, default=0, help="clients of the endpoint (default none)"
     )
     parser.addoption("--load-s", type=float, default=120.0, help="seconds that they ask for (120)")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    """Workers take files, and what is large one after the other."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -28,8 +28,6 @@ from lambdascale.model.image import ImageSource
 from lambdascale.model.packed import PackedModel
 from lambdascale.workload.request import Request
 
-pytestmark = pytest.mark.alone
-
 TRANSPORTS = ("shm", "tcp")
 ROLES = ("source", "receiver", "head", "last stage", "source that serves")
 LOAD_S = 1.5

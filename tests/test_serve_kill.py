@@ -4,15 +4,12 @@ import threading
 from pathlib import Path
 
 import psutil
-import pytest
 from engine_driver import reference, reference_model
 from serving import Server, serving
 
 from lambdascale.model.packed import PackedModel
 from lambdascale.model.text import Tokenizer
 from lambdascale.workload.request import Request, Sampling
-
-pytestmark = pytest.mark.alone
 
 NUM_CLIENTS, MAX_TOKENS, NUM_KILLS = 12, 30, 2
 
