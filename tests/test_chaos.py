@@ -126,7 +126,7 @@ def survive(run: Serverless) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Seeds 0 to 39, or as many as `--seeds` says (`make chaos`)."""
+    """Seeds 0 to 19, or as many as `--seeds` says (`make chaos`)."""
     if "any_seed" in metafunc.fixturenames:
         metafunc.parametrize("any_seed", range(metafunc.config.getoption("seeds")))
 
