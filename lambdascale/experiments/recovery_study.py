@@ -83,7 +83,7 @@ def scale_outs(
     healthy = replace(
         paper_scale.multicast(system("lambdascale"), model, num_nodes, num_sources), label="healthy"
     )
-    end_s = run(healthy).phase_s("complete")
+    end_s = _last_s(run(healthy))
     return (healthy, *_disturbed(healthy, end_s, moments))
 
 
@@ -109,7 +109,7 @@ def table(result: RunResult, moments: Sequence[float]) -> pd.DataFrame:
     quiet_s: from when the death is noticed until what is left is planned anew; resent_gb: what arrived at
     survivors that had had it before.
     """
-    healthy_s = result.phase_s("complete", "healthy")
+    healthy_s = _last_s(result.only("healthy"))
     return pd.DataFrame(
         [
             {"way": way, "role": role, "at": at, **_death(result.only(label(way, role, at)))}
@@ -125,9 +125,14 @@ def _death(one: RunResult) -> dict[str, float]:
     nbytes = paper_scale.nbytes_of(spec.model) / spec.scale.num_blocks
     return {
         "quiet_s": loss["planned_s"] - loss["time_s"],
-        "complete_s": one.blocks["verified_s"].max(),
+        "complete_s": _last_s(one),
         "resent_gb": gigabytes((got - 1).sum() * nbytes),
     }
+
+
+def _last_s(one: RunResult) -> float:
+    """When the last block was verified: whoever lives to the end is complete."""
+    return float(one.blocks["verified_s"].max())
 
 
 def metrics(rows: pd.DataFrame) -> Iterator[Metric]:
