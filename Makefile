@@ -73,9 +73,10 @@ readme: $(INSTALLED) ## Write the tables of README.md and artifact/profiles from
 chaos: setup ## Run random scenarios in which nodes die, in virtual time (2,000 by default; SEEDS=10000)
 	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest tests/test_chaos.py -n auto -q --seeds $(or $(SEEDS),2000)
 
-soak: setup ## Run a thousand random scenarios and a day of 1,000 nodes in virtual time, and 200 clients at a time (half an hour; SEEDS=1000 CLIENTS=200)
+soak: setup ## Run a thousand random scenarios and a day of 1,000 nodes in virtual time, 200 clients at a time, and kill 20 real agents (half an hour; SEEDS=1000 CLIENTS=200 ROUNDS=20)
 	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest tests/test_serverless_random.py -n auto -q --seeds $(or $(SEEDS),1000)
 	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest tests/test_serve_load.py -s -q --clients $(or $(CLIENTS),200) --timeout 600
+	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest tests/test_kills_real.py -q --rounds $(or $(ROUNDS),20)
 	$(VENV_PYTHON) -m lambdascale.experiments.reproduce --profile soak
 	$(VENV_PYTHON) -m lambdascale.experiments.reference --profile soak
 

@@ -31,7 +31,9 @@ class SystemSpec:
     `max_sources` nodes send at most. A link carries at most `max_rate` bytes/s, however fast it is.
     `setup_s`: before blocks move between nodes. `instant`: loads take no time (a bound, no system).
     `copy_to_host`: nodes copy the model to host memory as soon as they serve it, not when they are
-    released. Copies in host memory of the first `pinned_hosts` nodes never expire.
+    released. Copies in host memory of the first `pinned_hosts` nodes never expire. `repairs`: a scale-out
+    that loses a node goes on with what is left; without, one that is all from other nodes drops what its
+    members have and begins anew, which only a system can do whose copies serve when all are complete.
     """
 
     name: str = "lambdascale"
@@ -58,6 +60,7 @@ class SystemSpec:
     instant: bool = False
     copy_to_host: bool = False
     pinned_hosts: int = 0
+    repairs: bool = True
 
     def __post_init__(self) -> None:
         for name, known in (("kv_switch", KV_SWITCHES), ("switch", SWITCHES)):
@@ -68,6 +71,11 @@ class SystemSpec:
         for source in self.sources:
             if source not in SOURCES:
                 raise ConfigError(f"source {source!r} is unknown; use some of {', '.join(SOURCES)}")
+        if not self.repairs and (self.execute_while_load or self.switch != "group"):
+            raise ConfigError(
+                "repairs is False; a scale-out that begins anew has nothing that serves: "
+                "set execute_while_load=False, switch='group'"
+            )
         self._check_numbers()
 
     def _check_numbers(self) -> None:

@@ -1,22 +1,15 @@
 """What nbval does not compare: progress on stderr, widgets and pictures, which differ between runs."""
 
-from pathlib import Path
-
 import pytest
 
-from lambdascale.experiments.jobs import PROFILES
-
-MEASURED = {
-    "00_start_here",  # runs real processes, and is no job
-    *(Path(job.notebook).name for jobs in PROFILES.values() for job in jobs if job.measured),
-}
+CELL_S = 400.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Notebooks that measure time on this machine have it to themselves."""
+    """Cells that run real processes are slow beside other tests."""
     for item in items:
-        if item.path.suffix == ".ipynb" and item.path.stem in MEASURED:
-            item.add_marker(pytest.mark.alone)
+        if item.path.suffix == ".ipynb":
+            item.add_marker(pytest.mark.timeout(CELL_S))
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import torch
 from tiny import TinyModel, save_tiny
+from workers import ByFile
+from xdist.remote import Producer
 
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.packed import PackedModel
@@ -17,11 +19,18 @@ collect_ignore = [
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How many random runs there are, and how many clients at a time; many more are a soak."""
-    parser.addoption("--seeds", type=int, default=40, help="random serverless runs (default 40)")
+    parser.addoption("--seeds", type=int, default=20, help="random serverless runs (default 20)")
+    parser.addoption("--rounds", type=int, default=5, help="real scale-outs with a death (5)")
     parser.addoption(
         "--clients", type=int, default=0, help="clients of the endpoint (default none)"
     )
     parser.addoption("--load-s", type=float, default=120.0, help="seconds that they ask for (120)")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile | None:
+    """Where workers take files, they take what is large one after the other."""
+    return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session", autouse=True)

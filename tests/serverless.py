@@ -295,7 +295,8 @@ class _Session(Session):
             AgentSpec(node, "", "sim", link, DEVICE, ssd, pcie, lease_s=run.lease_s)
             for node in cluster.nodes
         )
-        return cls(run.system, cluster, tuple(run.deployments), run.requests, agents, run)
+        deployments, deaths = tuple(run.deployments), run.conditions.deaths
+        return cls(run.system, cluster, deployments, run.requests, agents, deaths, run)
 
     def controller(self, members: Members, log: RunLog) -> Controller:
         run = self.harness

@@ -6,6 +6,7 @@ A seed that fails prints its story, and replays exactly: `pytest tests/test_chao
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from random import Random
 
@@ -30,6 +31,7 @@ from lambdascale.cluster.records import (
 from lambdascale.errors import LambdaScaleError, NoCopyError
 
 LENGTHS = (1, 5, 15, 40)  # tokens: what goes wrong goes wrong early, and many runs are worth more
+RESTARTS = 0.1  # share of systems that begin again when a node dies
 DELAYS = (0.0, 0.0, 1e-5, 3e-5, 1e-3, 4e-3, 0.05, 0.5)
 KILLS, CUTS, BOTH = ("kill",), ("sever",), ("kill", "sever")
 EVENTS = (
@@ -114,6 +116,9 @@ class Reaper:
 
 def chaos_run(seed: int) -> Serverless:
     run = random_run(seed, LENGTHS)
+    if Random(f"restart {seed}").random() < RESTARTS:
+        rest = {"repairs": False, "execute_while_load": False, "switch": "group"}
+        run.system = replace(run.system, **rest)
     draw = Random(f"chaos {seed}")
     run.lease_s = draw.choice([0.0, 0.5, 5.0, 5.0])
     run.restart_s = draw.choice([None, 0.0, 0.3, 2.0])
@@ -143,7 +148,7 @@ def survive(run: Serverless) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Seeds 0 to 39, or as many as `--seeds` says (`make chaos`)."""
+    """Seeds 0 to 19, or as many as `--seeds` says (`make chaos`)."""
     if "any_seed" in metafunc.fixturenames:
         metafunc.parametrize("any_seed", range(metafunc.config.getoption("seeds")))
 

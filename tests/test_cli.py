@@ -14,8 +14,6 @@ from tiny import TinyModel
 from lambdascale.__main__ import COMMANDS, main
 from lambdascale.multicast.bounds import lower_bound
 
-pytestmark = pytest.mark.alone
-
 PLAN_KEYS = [
     *("num_nodes", "num_sources", "num_blocks", "algorithm"),
     *("num_ticks", "coverage_tick", "pipeline_tick", "lower_bound", "transfers"),

@@ -10,8 +10,6 @@ from tiny import TinyModel
 
 from lambdascale.__main__ import main
 
-pytestmark = pytest.mark.alone
-
 HEADER = "arrival_s,prompt_tokens,output_tokens,model\n"
 DEVICE = ("--device-gbytes", "0.05", "--device-tflops", "1")
 RATES = ("--link-gbps", "0.02", "--pcie-gbps", "0.04", "--ssd-gbps", "0.01")

@@ -30,8 +30,6 @@ from lambdascale.sim.models import symbolic_model
 from lambdascale.transport.base import Lane, Link, Notice, PeerLost, Region, Transport
 from lambdascale.transport.registry import open_transport
 
-pytestmark = pytest.mark.alone
-
 SECRET = b"the secret of the corruption test"
 LAYOUT = symbolic_model(num_layers=8, hidden=32).layout
 NUM_BLOCKS, DAMAGED = 6, 4

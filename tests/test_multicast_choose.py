@@ -20,8 +20,6 @@ from lambdascale.multicast.search import NEAR, exponential
 from lambdascale.multicast.timing import Jitter
 from lambdascale.multicast.validate import validate
 
-pytestmark = pytest.mark.alone
-
 LLAMA_13B = nominal_shape("llama-2-13b").layout("llama-2-13b", "float16").nbytes
 RATE = 42.1e9  # bytes/s, paper.md h.1
 ALPHA_S = 2e-4

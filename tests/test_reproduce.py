@@ -19,8 +19,6 @@ from lambdascale.experiments.execution import EXECUTED, NotebookError, execute, 
 from lambdascale.experiments.jobs import Job, Task
 from lambdascale.experiments.manifest import MANIFEST, is_current, read_manifest, write_manifest
 
-pytestmark = pytest.mark.alone
-
 CLAIM = """
 from lambdascale.claims.metric import same_tokens
 from lambdascale.experiments import report

@@ -19,8 +19,6 @@ from lambdascale.model.catalogue import load_packed
 from lambdascale.model.text import Tokenizer
 from lambdascale.workload.request import Request, Sampling
 
-pytestmark = pytest.mark.alone
-
 MAX_LENGTH, SLOTS, MAX_QUEUE, MAX_BODY = 200, 2, 3, 20_000
 LOAD_S = 1.5  # from an SSD
 PROMPT = "The sea was "

@@ -4,7 +4,6 @@ import threading
 from pathlib import Path
 
 import psutil
-import pytest
 from engine_driver import reference, reference_model
 from leftovers import footprint, within
 from serving import END_S, Server, serving, started
@@ -13,8 +12,6 @@ from tiny import TinyModel
 from lambdascale.model.packed import PackedModel
 from lambdascale.model.text import Tokenizer
 from lambdascale.workload.request import Request, Sampling
-
-pytestmark = pytest.mark.alone
 
 NUM_CLIENTS, MAX_TOKENS, NUM_KILLS = 12, 30, 2
 

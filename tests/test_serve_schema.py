@@ -11,8 +11,6 @@ from schemathesis.checks import not_a_server_error
 from serving import KEY, Server, serving
 from tiny import TinyModel
 
-pytestmark = pytest.mark.alone
-
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 EXAMPLES = {GenerationMode.POSITIVE: 30, GenerationMode.NEGATIVE: 40}  # of every operation
 ROUTES = {

@@ -3,15 +3,12 @@
 import threading
 from pathlib import Path
 
-import pytest
 from engine_driver import reference, reference_model
 from serving import Server, serving
 
 from lambdascale.model.packed import PackedModel
 from lambdascale.model.text import Tokenizer
 from lambdascale.workload.request import Request, Sampling
-
-pytestmark = pytest.mark.alone
 
 QUESTIONS = (
     "What is the capital of France?",

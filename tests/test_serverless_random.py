@@ -5,7 +5,7 @@ from random_runs import random_run
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Seeds 0 to 39, or as many as `--seeds` says (`make soak`)."""
+    """Seeds 0 to 19, or as many as `--seeds` says (`make soak`)."""
     if "any_seed" in metafunc.fixturenames:
         metafunc.parametrize("any_seed", range(metafunc.config.getoption("seeds")))
 

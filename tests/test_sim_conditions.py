@@ -265,7 +265,7 @@ def test_impossible_conditions_are_refused(change: dict[str, object], message: s
 
 
 def test_a_straggler_must_be_one_of_the_nodes() -> None:
-    with pytest.raises(ConfigError, match="straggler 4 is none of the nodes 0 to 3"):
+    with pytest.raises(ConfigError, match="stragglers name node 4, which is none of 0 to 3"):
         RunSpec(conditions=Conditions(stragglers=((4, 2.0),)))
 
 

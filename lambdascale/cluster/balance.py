@@ -54,7 +54,7 @@ class Balance:
         for model, service in self._services.items():
             if service.deployment.policy.poll_s:
                 self._polls[model] = now() + service.deployment.policy.phase_s
-        self._decide()
+        self.decide()
 
     def wake(self) -> None:
         """Something has changed: decide again soon."""
@@ -74,7 +74,7 @@ class Balance:
             self._changed.clear()
             self.expansion.go_on()
             self._stock.expire()
-            self._decide()
+            self.decide()
 
     def _due(self) -> float:
         """When something may have to be decided although nothing has happened."""
@@ -98,7 +98,8 @@ class Balance:
                 end = since + self._services[model].deployment.policy.quantum_s
                 yield end if end > now() else now() + RETRY_S
 
-    def _decide(self) -> None:
+    def decide(self) -> None:
+        """Grow and shrink now."""
         due = [model for model in self._services if self._is_due(model)]
         awake = self._awake()
         for model, service in awake.items():

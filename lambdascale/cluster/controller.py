@@ -60,8 +60,9 @@ class Controller:
         }
         self._balance = Balance(system, cluster, self.services, self.stock, members, log)
         self._recovery = Recovery(
-            system, cluster, self.services, self.stock, self._balance.expansion, members, log
-        )
+            system, cluster, self.services, self.stock, self._balance.expansion, members, log,
+            self._balance.decide,
+        )  # fmt: skip
         prepare = preparation(system, cluster, self.services)
         self._returns = Returns(prepare, cluster, self.stock, self._recovery, members, log)
         self._heartbeat = Heartbeat(members, cluster.heartbeat_s, cluster.silence_s)

@@ -193,6 +193,16 @@ class ReturnRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class RepairRecord:
+    """Scale-out `scale_out` was planned anew: `num_sends` writes of blocks are to follow (0: given up)."""
+
+    scale_out: int
+    model: str
+    num_sends: int
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class FailedRecord:
     """`request` cannot be answered: no copy of `model` is left."""
 
@@ -216,6 +226,7 @@ Record = (
     | RefusedRecord
     | LossRecord
     | ReturnRecord
+    | RepairRecord
     | FailedRecord
 )
 
@@ -235,7 +246,7 @@ class RunLog:
     ) -> None:
         self.records: list[Record] = []
         self.every_token = every_token
-        self._watch = watch
+        self._watches = [watch]
         self._keep = keep
         self._start_s = 0.0
         self._phases: set[str] = set()
@@ -255,11 +266,16 @@ class RunLog:
         """Convert the loop's time (default: now) to seconds since the scale-out started."""
         return (now() if time_s is None else time_s) - self._start_s
 
+    def show(self, watch: Callable[[Record], None]) -> None:
+        """Let another one see each record as it happens, too."""
+        self._watches.append(watch)
+
     def add(self, record: Record) -> None:
         """Append a record."""
         if self._keep:
             self.records.append(record)
-        self._watch(record)
+        for watch in self._watches:
+            watch(record)
 
     def phase(self, name: str) -> None:
         """Record that a phase was reached, once."""

@@ -12,7 +12,7 @@ requests given up.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from lambdascale.cluster.deployment import ClusterSpec
 from lambdascale.cluster.expansion import Expansion
@@ -20,7 +20,7 @@ from lambdascale.cluster.growth import Growth
 from lambdascale.cluster.growth_plan import GrowthPlan
 from lambdascale.cluster.growth_repair import Remains, repaired
 from lambdascale.cluster.members import Ended, Members
-from lambdascale.cluster.records import LossRecord, RunLog
+from lambdascale.cluster.records import LossRecord, RepairRecord, RunLog
 from lambdascale.cluster.service import Service
 from lambdascale.cluster.stock import Stock
 from lambdascale.config import SystemSpec
@@ -44,6 +44,7 @@ class Recovery:
         expansion: Expansion,
         members: Members,
         log: RunLog,
+        decide: Callable[[], None],
     ) -> None:
         self._cluster = cluster
         self._services = services
@@ -51,6 +52,8 @@ class Recovery:
         self._expansion = expansion
         self._members = members
         self._log = log
+        self._decide = decide  # how many instances there are to be
+        self._repairs = system.repairs
         self._allowed = tuple(Tier[name.upper()] for name in system.sources)
         self._noting: dict[int, set[int]] = {}  # lost node → who has not answered
         self._lost: dict[
@@ -119,6 +122,8 @@ class Recovery:
                 service.reshape(growth)
         self._delivered.clear()
         self._expansion.lost()
+        if not self._repairs:
+            self._decide()
 
     def _repair(self, service: Service, growth: Growth) -> None:
         due, is_expected = growth.due(self._delivered[growth.wave]), self._stock.is_expected
@@ -126,7 +131,8 @@ class Recovery:
         on_disk = set(self._stock.holders(service.model, Tier.SSD))
         disks = [instance for instance in held if instance in on_disk]
         remains = Remains(held, self._sources(service, growth, held), disks)
-        plan = repaired(growth.plan, remains, growth.num_blocks)
+        goes_on = self._repairs or growth.plan.loads  # a load that is under way is not taken back
+        plan = repaired(growth.plan, remains, growth.num_blocks) if goes_on else None
         if plan is None:
             service.losses.give_up(growth)
             plan = growth.plan
@@ -139,6 +145,8 @@ class Recovery:
         growth.repair(plan, wave, copy_s / growth.num_blocks)
         for instance in plan.members:
             self._stock.rekey(instance, service.model)
+        number, sends = growth.number, len(plan.transfers)
+        self._log.add(RepairRecord(number, service.model, sends, self._log.since()))
         if not self._cluster.preconnect:
             growth.introduce(self._members.send, self._members.addresses)
         growth.go_on(self._members.send, self._stock)

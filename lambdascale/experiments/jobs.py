@@ -60,6 +60,7 @@ PROFILES = {
         Job("10_multicast_latency", seconds=35, measured=True),
         Job("20_execute_while_load", seconds=75, measured=True),
         Job("31_local_cache", seconds=65, measured=True),
+        Job("40_faults", seconds=20, measured=True),
         Job("50_serve", seconds=30, measured=True),
         Job("11_schedules", seconds=10),
         Job("30_model_management", seconds=15),

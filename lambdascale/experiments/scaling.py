@@ -35,4 +35,5 @@ def scale_out(spec: RunSpec, inputs: Inputs) -> Session:
     )
     pace = pace_of(spec.clock, spec.link, spec.rate, rate)
     agents = tuple(AgentSpec(node, "", spec.transport, pace, spec.device) for node in cluster.nodes)
-    return Session(spec.system, cluster, (deployment,), inputs.requests, agents)
+    deaths = spec.conditions.deaths
+    return Session(spec.system, cluster, (deployment,), inputs.requests, agents, deaths)

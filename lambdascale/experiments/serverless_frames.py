@@ -12,8 +12,10 @@ from typing import Any
 from lambdascale.cluster.records import (
     SCALE_PHASES,
     AllocationRecord,
+    LossRecord,
     Record,
     RefusedRecord,
+    RepairRecord,
     ResidencyRecord,
     ScaleRecord,
     StartRecord,
@@ -32,6 +34,7 @@ def serverless_rows(records: Sequence[Record]) -> Mapping[str, list[Row]]:
         "residency": _residency([r for r in records if isinstance(r, ResidencyRecord)]),
         "switches": plain_rows([r for r in records if isinstance(r, SwitchRecord)]),
         "refusals": plain_rows([r for r in records if isinstance(r, RefusedRecord)]),
+        "losses": _losses(records),
     }
 
 
@@ -69,6 +72,19 @@ def _intervals(changes: Sequence[tuple[Row, float, bool]]) -> list[Row]:
             rows.append(lasting[key])
         elif not begins and key in lasting:
             lasting.pop(key)["until_s"] = time_s
+    return rows
+
+
+def _losses(records: Sequence[Record]) -> list[Row]:
+    """Each node that has ended, and what was planned when the others were quiet, in any scale-out."""
+    repairs = [r for r in records if isinstance(r, RepairRecord)]
+    rows: list[Row] = []
+    for loss in (r for r in records if isinstance(r, LossRecord)):
+        later = [r for r in repairs if r.time_s >= loss.time_s]
+        planned_s = min((r.time_s for r in later), default=None)
+        num_sends = sum(r.num_sends for r in later if r.time_s == planned_s)
+        row: Row = {"node": loss.node, "time_s": loss.time_s}
+        rows.append(row | {"planned_s": planned_s, "num_sends": num_sends})
     return rows
 
 

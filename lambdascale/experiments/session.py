@@ -10,6 +10,7 @@ from lambdascale.cluster.members import Members
 from lambdascale.cluster.records import RunLog
 from lambdascale.config import SystemSpec
 from lambdascale.control.base import Control
+from lambdascale.experiments.reaper import Deaths, Reaper
 from lambdascale.fleet.base import AgentSpec, Fleet
 from lambdascale.workload.request import Request
 
@@ -25,6 +26,7 @@ class Session:
     deployments: tuple[Deployment, ...]
     requests: Sequence[Request]
     agents: tuple[AgentSpec, ...]  # without the controller's address
+    deaths: Deaths = ()
 
     def controller(self, members: Members, log: RunLog) -> Controller:
         """Return the controller of these agents."""
@@ -44,6 +46,7 @@ class Session:
             members = Members(listener, fleet, self.cluster.num_nodes)
             stack.push_async_callback(members.close)
             controller = self.controller(members, log)
+            log.show(stack.enter_context(Reaper(fleet, self.deaths)))
             try:
                 agents = tuple(agent.at(listener.address) for agent in self.agents)
                 await fleet.start(agents)

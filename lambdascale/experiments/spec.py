@@ -39,11 +39,14 @@ def check_link(link: str) -> None:
         raise ConfigError(f"link {link!r} is unknown; use one of {', '.join(LINKS)}")
 
 
-def check_stragglers(conditions: Conditions, num_nodes: int) -> None:
-    """Raise ConfigError if a straggler is none of the nodes."""
-    for node, _ in conditions.stragglers:
-        if node >= num_nodes:
-            raise ConfigError(f"straggler {node} is none of the nodes 0 to {num_nodes - 1}")
+def check_nodes(conditions: Conditions, num_nodes: int) -> None:
+    """Raise ConfigError if a straggler, or a node that dies, is none of the nodes."""
+    for what in ("stragglers", "deaths"):
+        for node, _ in getattr(conditions, what):
+            if not 0 <= node < num_nodes:
+                raise ConfigError(
+                    f"{what} name node {node}, which is none of 0 to {num_nodes - 1}; name another"
+                )
 
 
 def provenance_of(clock: str, imposed: bool) -> str:
@@ -102,7 +105,7 @@ class RunSpec:
     def __post_init__(self) -> None:
         check_clock(self.clock, self.dtype, self.device, self.link_gbps)
         check_link(self.link)
-        check_stragglers(self.conditions, self.scale.num_nodes)
+        check_nodes(self.conditions, self.scale.num_nodes)
         if not 0 <= self.link_gbps < math.inf:
             raise ConfigError(
                 f"link_gbps is {self.link_gbps}; it must be positive, or 0 for no limit"

@@ -109,7 +109,8 @@ def trace_session(spec: TraceSpec, workload: Workload) -> Session:
     )
     deployments = tuple(_deployment(spec, m, image) for m, image in workload.images.items())
     agents = tuple(_agent(spec, node) for node in cluster.nodes)
-    return Session(spec.system, cluster, deployments, workload.requests, agents)
+    requests, deaths = workload.requests, spec.conditions.deaths
+    return Session(spec.system, cluster, deployments, requests, agents, deaths)
 
 
 def _capacity(spec: TraceSpec, sizes: Sequence[int]) -> Capacity:

@@ -11,7 +11,7 @@ from lambdascale.experiments.spec import (
     PACED,
     check_clock,
     check_link,
-    check_stragglers,
+    check_nodes,
     digest_of,
     provenance_of,
     rate_of,
@@ -88,7 +88,7 @@ class TraceSpec:
             size = getattr(self, name)
             if size is not None and not 0 <= size < math.inf:
                 raise ConfigError(f"{name} is {size}; give gigabytes, 0 or more")
-        check_stragglers(self.conditions, self.num_nodes)
+        check_nodes(self.conditions, self.num_nodes)
         self._check_initial()
 
     def _check_initial(self) -> None:

@@ -28,9 +28,10 @@ class Conditions:
     stragglers     (node, factor): its links, tiers and device take that many times as long
     pcie_shared    GPUDirect writes and copies between host and GPU share the node's PCIe link
     corruption     share of the writes of blocks whose bytes arrive changed, below 1
+    deaths         (node, seconds after the start): its agent is killed then
 
     `seed` is that of the jitter and of the corruption. The controller waits out decision_s, register_s and
-    start_up, under any clock; the rest is simulated only. Raises ConfigError.
+    start_up, and nodes die, under any clock; the rest is simulated only. Raises ConfigError.
     """
 
     latency_s: float = 20e-6
@@ -45,6 +46,7 @@ class Conditions:
     pcie_shared: bool = False
     seed: int = 0
     corruption: float = 0.0
+    deaths: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         for name in [field.name for field in fields(self) if field.name.endswith("_s")]:
@@ -58,6 +60,8 @@ class Conditions:
             known = ", ".join(START_UP[:-1])
             raise ConfigError(f"start_up has the phases {phases}; use {known}, each once, in order")
         self._check_stragglers()
+        for node, at_s in self.deaths:
+            self._check(f"death of node {node}", at_s, "give seconds after the start, 0 or more")
 
     def _check(self, name: str, value: float, advice: str, below: float = math.inf) -> None:
         if not 0 <= value < below:

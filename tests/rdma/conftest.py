@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 from devices import Device, Wire, find_devices, find_wire
+from scaling import MODULES, born, nursery
+
+from lambdascale.fleet.nursery import Nursery
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,6 +37,22 @@ def wire(devices: list[Device]) -> Iterator[Wire]:
         pytest.skip("no two devices are on a pair of veth; the virtual machine has such a wire")
     yield found
     found.restore()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def importing() -> Iterator[Nursery]:
+    """The nursery of every scale-out. torch takes it most of a minute in the virtual machine, while tests of
+    links, which come first, leave a processor idle.
+    """
+    with nursery(*MODULES) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def warm(importing: Nursery) -> Nursery:
+    """The same when it has imported everything."""
+    born(importing)
+    return importing
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,8 @@ from lambdascale.model.image import ImageSource
 from lambdascale.model.packed import PackedModel
 from lambdascale.workload.request import Request
 
+AGENTS, SYMBOLIC = "lambdascale.cluster.entry", "symbolic_agents"
+MODULES = (SYMBOLIC, AGENTS, "transformers.models.llama.modeling_llama")
 Watch = Callable[[Record], None]
 Outputs = dict[int, tuple[int, ...]]
 
@@ -38,6 +40,12 @@ def nursery(*preload: str) -> Iterator[Nursery]:
         with Nursery(preload) as made:
             yield made
     assert within(lambda: not own_children())
+
+
+def born(warm: Nursery) -> None:
+    """Wait until a nursery has imported everything: until it has had a child, which has ended."""
+    warm.ask({"node": 0, "entry": f"{SYMBOLIC}:idle", "argument": ""})
+    assert b"ended" in os.read(warm.output, 1 << 12)
 
 
 def session(

@@ -25,6 +25,10 @@ def main(argument: str) -> None:
     asyncio.run(run(*parse_assignment(argument)))
 
 
+def idle(_: str) -> None:
+    """Do nothing."""
+
+
 async def run(agent: AgentSpec, secret: bytes) -> None:
     connect = partial(StreamControl(secret).connect, agent.controller, agent.node)
     transport = await open_transport(agent.transport, agent.node, secret, agent.rate, agent.host)

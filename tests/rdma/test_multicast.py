@@ -4,13 +4,12 @@ The agents, their executor of the schedule and the controller are those of produ
 symbolic one, whose tokens are wrong if a byte is.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from devices import Device, Wire
 from leftovers import own_children, within
-from scaling import nursery, outputs, run, session
+from scaling import SYMBOLIC, outputs, run, session
 from test_links import held
 
 from lambdascale.cluster.records import BlockRecord, LossRecord, Record
@@ -24,7 +23,9 @@ from lambdascale.sim.reference import reference_tokens
 from lambdascale.sim.regions import new_region
 from lambdascale.workload.request import Request
 
-ENTRY = "symbolic_agents:main"
+pytestmark = pytest.mark.timeout(240)  # which includes what the nursery still has to import
+
+ENTRY = f"{SYMBOLIC}:main"
 BLOCKS = 16
 RATE = 20e6  # bytes/s of each node
 SLOW = 5e6  # for what is to be disturbed
@@ -39,12 +40,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> PackedModel:
     put_image(packed.image, 0, content, 0, content.nbytes)
     packed.image.write_bytes(content.view)
     return packed
-
-
-@pytest.fixture(scope="module")
-def warm() -> Iterator[Nursery]:
-    with nursery("symbolic_agents") as made:
-        yield made
 
 
 def scale_out(
