@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lambdascale.clock import now
-from lambdascale.cluster.copies import ModelCopy, Sends, Ticks
+from lambdascale.cluster.copies import ModelCopy
 from lambdascale.cluster.links import Links
+from lambdascale.cluster.sends import Sends, Ticks
 from lambdascale.cluster.tags import GPU, untag
 from lambdascale.errors import ConfigError, ScheduleError
 from lambdascale.model.image import ImageSource
 from lambdascale.model.layout import ALIGNMENT, ImageLayout
-from lambdascale.multicast import ports, timing
+from lambdascale.multicast import ports, timing, window
 from lambdascale.multicast.binomial import binomial
 from lambdascale.multicast.interleaved import interleaved
 from lambdascale.multicast.plan import ALGORITHMS, plan

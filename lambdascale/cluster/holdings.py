@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lambdascale.clock import now
-from lambdascale.cluster.copies import Course, ModelCopy, Sends, Ticks
+from lambdascale.cluster.copies import ModelCopy
 from lambdascale.cluster.links import Links
 from lambdascale.cluster.reporter import Reporter
+from lambdascale.cluster.sends import Course, Sends, Ticks
 from lambdascale.control import messages as m
 from lambdascale.errors import ConfigError, CorruptBlockError
 from lambdascale.model.image import ImageSource
@@ -169,7 +170,9 @@ class Holdings:
         """Let the sends of a tick start, if any are left."""
         await asyncio.sleep(message.message_s)
         if message.scale_out in self._sends:
-            await self._sends[message.scale_out].ticks.open(message.tick)
+            sends = self._sends[message.scale_out]
+            sends.ticks.open(message.tick)
+            sends.changed.set()
 
     async def resend(self, message: m.Resend) -> None:
         """Send a block again that arrived corrupted."""

@@ -1,0 +1,133 @@
+"""What one node sends in one scale-out: begun in the order of the plan, but not held up by a slow peer.
+
+Dependency-driven (paper.md i.2): a send begins when its block is verified and the window has room for it;
+there is no barrier and the controller is not asked. In barrier mode each tick also waits for the
+controller's word, as in the paper's system. The rules are those of `multicast.timing`.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from lambdascale.clock import now
+from lambdascale.multicast.schedule import Transfer
+from lambdascale.multicast.window import Window
+
+Deliver = Callable[[Transfer], Coroutine[Any, Any, bool]]
+IsHere = Callable[[int], bool]
+
+
+class Ticks:
+    """Barrier mode: the tick up to which sends may start; without a barrier, all of them."""
+
+    def __init__(self, barrier: bool) -> None:
+        self._barrier = barrier
+        self._open = 0
+
+    def open(self, tick: int) -> None:
+        """Let the sends of `tick` start."""
+        self._open = tick
+
+    def is_open(self, tick: int) -> bool:
+        """May the sends of `tick` start?"""
+        return self._open >= tick or not self._barrier
+
+
+class Course:
+    """Steps that begin one after the other; `over` is set when the last of those that began has ended."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+        self._stopped = False
+        self._beginning: asyncio.Task[None] | None = None
+
+    def stop(self) -> None:
+        """Begin no more steps."""
+        self._stopped = True
+        if self._beginning is not None:
+            self._beginning.cancel()
+
+    async def run(self, begin: Callable[[asyncio.TaskGroup], Coroutine[Any, Any, None]]) -> None:
+        """Let `begin` create steps in a group, until it ends or is stopped; wait for those steps."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                if not self._stopped:
+                    self._beginning = group.create_task(begin(group))
+        finally:
+            self.over.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Sends:
+    """What one node sends in one scale-out: in order, to where, by a window of `window` writes.
+
+    `delivered`: what has reached its peer so far; `under_way`: what has begun, and when.
+    """
+
+    transfers: Sequence[Transfer]
+    bases: Mapping[int, int]
+    window: int
+    ticks: Ticks
+    tick_s: float = 0.0
+    wrote: Callable[[int, float], None] = lambda peer, seconds: None
+    delivered: list[Transfer] = field(default_factory=list)
+    under_way: dict[asyncio.Task[None], tuple[Transfer, float]] = field(default_factory=dict)
+    course: Course = field(default_factory=Course)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, is_here: IsHere, deliver: Deliver) -> None:
+        """Begin the sends until they are done or stopped; `changed` says that something may go on."""
+        await self.course.run(partial(self._begin_all, is_here, deliver))
+
+    async def _begin_all(self, is_here: IsHere, deliver: Deliver, group: asyncio.TaskGroup) -> None:
+        window, begun_s = Window(self.window), now()
+        links: dict[int, deque[tuple[int, Transfer]]] = {}
+        for at, transfer in enumerate(self.transfers):
+            links.setdefault(transfer.dst, deque()).append((at, transfer))
+
+        while links:
+            first = self._next(links, window, is_here)
+            if first is None:
+                self.changed.clear()
+                await self.changed.wait()
+            elif (wait_s := begun_s + self.tick_s * (first.tick - 1) - now()) > 0:
+                await asyncio.sleep(wait_s)
+            else:
+                links[first.dst].popleft()
+                if not links[first.dst]:
+                    del links[first.dst]
+                self._begin(first, window, deliver, group)
+
+    def _next(
+        self, links: Mapping[int, deque[tuple[int, Transfer]]], window: Window, is_here: IsHere
+    ) -> Transfer | None:
+        """The first of the plan that the window has room for, unless one before it lacks its block."""
+        for _, transfer in sorted(link[0] for link in links.values()):
+            if not (self.ticks.is_open(transfer.tick) and is_here(transfer.block)):
+                return None
+            if window.admits(transfer.dst):
+                return transfer
+        return None
+
+    def _begin(
+        self, transfer: Transfer, window: Window, deliver: Deliver, group: asyncio.TaskGroup
+    ) -> None:
+        flight = window.begin(transfer.dst)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            del self.under_way[task]
+            window.end(flight)
+            self.changed.set()
+
+        task = group.create_task(self._carry_out(transfer, deliver))
+        self.under_way[task] = transfer, now()
+        task.add_done_callback(ended)
+
+    async def _carry_out(self, transfer: Transfer, deliver: Deliver) -> None:
+        begun_s = now()
+        if await deliver(transfer):
+            self.delivered.append(transfer)
+            self.wrote(transfer.dst, now() - begun_s)
