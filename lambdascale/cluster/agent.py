@@ -6,14 +6,16 @@ longer than its control channel.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lambdascale.cluster import holdings
 from lambdascale.cluster.activation import slot_nbytes
 from lambdascale.cluster.links import Links
 from lambdascale.cluster.reporter import Reporter
+from lambdascale.cluster.sends import Sends
 from lambdascale.cluster.tags import GPU, INBOX, Kind, tag, untag
 from lambdascale.cluster.workplace import Losing, Workplace, prepare
 from lambdascale.control import messages as m
@@ -97,6 +99,8 @@ class Agent:
                 self._spawn(self._connect(message))
             elif isinstance(message, m.NodeLost):
                 self._lose(message)
+            elif isinstance(message, m.StopSends):
+                self._spawn(self._halt(message, self._place.holdings.stop(message.scale_outs)))
             elif (work := self._place.handle(message)) is not None:
                 task = self._spawn(work)
                 if isinstance(message, m.SendKv):
@@ -127,12 +131,23 @@ class Agent:
         if brief:
             await asyncio.wait(brief)
         self._reporter.flush()
-        delivered = tuple(
-            m.Delivered(number, t.dst, t.block)
-            for number, sends in losing.sends.items()
-            for t in sends.delivered
+        self._leaves.channel.send(
+            m.LossNoted(self._node, message.node, holdings.delivered(losing.sends))
         )
-        self._leaves.channel.send(m.LossNoted(self._node, message.node, delivered))
+
+    async def _halt(self, message: m.StopSends, stopped: Mapping[int, Sends]) -> None:
+        """Begin no more of these sends, and answer when none is under way but those that are slow."""
+        for sends in stopped.values():
+            await sends.quiet(message.slow)
+        self._reporter.flush()
+        self._leaves.channel.send(
+            m.SendsStopped(
+                self._node,
+                message.scale_outs[-1],
+                holdings.delivered(stopped),
+                holdings.coming(stopped),
+            )
+        )
 
     @property
     def _place(self) -> Workplace:

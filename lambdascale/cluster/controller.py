@@ -164,6 +164,11 @@ class Controller:
                 self._recovery.ended(message)
             case m.LossNoted():
                 self._recovery.noted(message)
+            case m.SendsStopped():
+                self._recovery.stopped(message)
+            case m.Written():
+                self._recovery.wrote(message)
+                return
             case m.Coverage():
                 if not self._cover(message):
                     return

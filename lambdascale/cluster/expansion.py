@@ -189,7 +189,10 @@ class Expansion:
         for member in placement.members:
             self._take(number, model, member)
         slices = stock.slices[model]
-        return Growth(number, model, image, plan, slices, self._system, phases, self._ids, pinned)
+        return Growth(
+            number, model, image, plan, slices, self._system, phases, self._ids, pinned,
+            self._cluster.host_of,
+        )  # fmt: skip
 
     def _take(self, number: int, model: str, member: Member) -> None:
         """Assign a member to the model."""

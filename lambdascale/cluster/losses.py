@@ -57,7 +57,7 @@ class Losses:
         held = [growth for growth in self._growths.values() if not growth.formation.complete]
         for growth in held:
             growth.repairing = True
-        return tuple(growth.wave for growth in held)
+        return tuple(wave for growth in held for wave in growth.waves)
 
     def _break(self, served: Served, node: int) -> None:
         """A pipeline has lost a stage: it, and whom it served, will be seen to."""

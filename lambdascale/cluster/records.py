@@ -184,6 +184,15 @@ class LossRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class SlowRecord:
+    """`node` is slow: it relays no more of scale-out `number`."""
+
+    node: int
+    number: int
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class FailedRecord:
     """`request` cannot be answered: no copy of `model` is left."""
 
@@ -206,6 +215,7 @@ Record = (
     | SwitchRecord
     | RefusedRecord
     | LossRecord
+    | SlowRecord
     | FailedRecord
 )
 

@@ -5,6 +5,7 @@
     all have requests of broken pipelines were queued again meanwhile; now members are free, and running
              scale-outs are planned anew from what survivors hold (`growth_repair`)
 
+A node that is slow is passed by in the same way: the sends of its scale-out stop, and it is planned anew.
 The autoscaler replaces lost capacity by its usual rules. Only if no copy of a model is left anywhere are its
 requests given up.
 """
@@ -17,7 +18,7 @@ from lambdascale.cluster.expansion import Expansion
 from lambdascale.cluster.growth import Growth
 from lambdascale.cluster.growth_repair import Remains, repaired
 from lambdascale.cluster.members import Ended, Members
-from lambdascale.cluster.records import LossRecord, RunLog
+from lambdascale.cluster.records import LossRecord, RunLog, SlowRecord
 from lambdascale.cluster.service import Service
 from lambdascale.cluster.stock import Stock
 from lambdascale.config import SystemSpec
@@ -48,7 +49,10 @@ class Recovery:
         self._members = members
         self._log = log
         self._allowed = tuple(Tier[name.upper()] for name in system.sources)
-        self._noting: dict[int, set[int]] = {}  # lost node → who has not answered
+        self._noting: dict[
+            tuple[str, int], set[int]
+        ] = {}  # lost node or scale-out → who has not answered
+        self._coming: dict[int, tuple[m.Delivered, ...]] = {}  # by sender
         self._delivered: defaultdict[int, Deliveries] = defaultdict(lambda: defaultdict(set))
         self._failed: dict[str, int] = {}
         self._any_lost = False
@@ -68,9 +72,10 @@ class Recovery:
         services = self._services.values()
         broken = tuple(p.pipeline for s in services for p in s.pipelines.through(end.node))
         waves = [wave for service in services for wave in service.losses.lose(end.node)]
+        self._coming.pop(end.node, None)
         for waiting in self._noting.values():
             waiting.discard(end.node)
-        self._noting[end.node] = set(alive)
+        self._noting["lost", end.node] = set(alive)
         for node in alive:
             forsaken = tuple(s.model for s in services if s.losses.forsakes(node))
             self._members.send(node, m.NodeLost(end.node, tuple(waves), broken, forsaken))
@@ -80,7 +85,28 @@ class Recovery:
         """A survivor has done with a node that is gone."""
         for d in message.delivered:
             self._delivered[d.scale_out][d.dst].add(d.block)
-        self._noting[message.lost].discard(message.node)
+        self._noting["lost", message.lost].discard(message.node)
+        self._go_on()
+
+    def wrote(self, message: m.Written) -> None:
+        """Writes have been timed: if a node is slow, let the sends stop that others plan to get from it."""
+        growths = (g for s in self._services.values() for g in s.growths.values())
+        growth = next((g for g in growths if g.wave == message.scale_out and not g.repairing), None)
+        node = None if growth is None else growth.wrote(message)
+        if growth is None or node is None:
+            return
+        self._log.add(SlowRecord(node, growth.number, self._log.since()))
+        stop = growth.detour()
+        senders = [n for n in growth.senders if n in self._members.alive]
+        self._noting["slow", growth.wave] = set(senders)
+        self._members.tell(senders, stop)
+
+    def stopped(self, message: m.SendsStopped) -> None:
+        """A sender has stopped, but for what comes slowly."""
+        for d in message.delivered:
+            self._delivered[d.scale_out][d.dst].add(d.block)
+        self._coming[message.node] = (*self._coming.get(message.node, ()), *message.coming)
+        self._noting["slow", message.scale_out].discard(message.node)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -96,13 +122,22 @@ class Recovery:
             for growth in list(service.growths.values()):
                 service.reshape(growth)
         self._delivered.clear()
+        self._coming.clear()
         self._expansion.lost()
 
     def _repair(self, service: Service, growth: Growth) -> None:
-        held = growth.due(self._delivered[growth.wave])
+        delivered: Deliveries = defaultdict(set)
+        for wave in growth.waves:
+            for node, blocks in self._delivered[wave].items():
+                delivered[node] |= blocks
+        coming: Deliveries = defaultdict(set)
+        for d in (d for ds in self._coming.values() for d in ds if d.scale_out in growth.waves):
+            coming[growth.instance(d.dst)].add(d.block)
+            delivered[d.dst].add(d.block)
+        held = growth.due(delivered)
         on_disk = set(self._stock.holders(service.model, Tier.SSD))
         disks = [instance for instance in held if instance in on_disk]
-        remains = Remains(held, self._sources(service, growth), disks)
+        remains = Remains(held, self._sources(service, growth), disks, growth.slow, coming)
         plan = repaired(growth.plan, remains, growth.num_blocks)
         if plan is None:
             service.losses.give_up(growth)

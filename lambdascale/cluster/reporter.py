@@ -1,12 +1,13 @@
-"""Coalesces block arrivals: one message every few milliseconds, not one per block (architecture.md).
+"""Coalesces block arrivals and writes: a message every few milliseconds, not one per block (architecture.md).
 
 Where a barrier waits for them each is reported at once, and takes what a message of that system takes.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from lambdascale.control.base import Channel
-from lambdascale.control.messages import Arrival, Coverage, Message
+from lambdascale.control.messages import Arrival, Coverage, Message, Write, Written
 from lambdascale.storage.tiers import Tier
 
 COALESCE_S = 0.003
@@ -20,11 +21,19 @@ class Reporter:
         self.channel = channel
         self.report_s = COALESCE_S
         self._pending: dict[tuple[str, Tier], list[Arrival]] = {}
+        self._written: dict[int, list[Write]] = {}
+        self._open: dict[int, Callable[[], tuple[Write, ...]]] = {}
         self._some = asyncio.Event()
 
     def add(self, model: str, tier: Tier, arrival: Arrival) -> None:
         """Report `arrival` in the copy of `model` in `tier` soon."""
         self._pending.setdefault((model, tier), []).append(arrival)
+        self._some.set()
+
+    def wrote(self, scale_out: int, write: Write, open_: Callable[[], tuple[Write, ...]]) -> None:
+        """Report a write soon, and those that are `open_` then."""
+        self._written.setdefault(scale_out, []).append(write)
+        self._open[scale_out] = open_
         self._some.set()
 
     def send(self, message: Message) -> None:
@@ -44,3 +53,7 @@ class Reporter:
         pending, self._pending = self._pending, {}
         for (model, tier), arrivals in pending.items():
             self.channel.send(Coverage(self._node, model, tier, tuple(arrivals)))
+        written, self._written = self._written, {}
+        for scale_out, writes in written.items():
+            open_ = self._open.pop(scale_out)()
+            self.channel.send(Written(self._node, scale_out, tuple(writes), open_))

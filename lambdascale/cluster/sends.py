@@ -6,8 +6,10 @@ controller's word, as in the paper's system. The rules are those of `multicast.t
 """
 
 import asyncio
+import contextlib
+import math
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,6 +20,10 @@ from lambdascale.multicast.window import Window
 
 Deliver = Callable[[Transfer], Coroutine[Any, Any, bool]]
 IsHere = Callable[[int], bool]
+
+
+def ignore(peer: int, seconds: float) -> None:
+    """Nobody wants to know how long writes take."""
 
 
 class Ticks:
@@ -64,7 +70,8 @@ class Course:
 class Sends:
     """What one node sends in one scale-out: in order, to where, by a window of `window` writes.
 
-    `delivered`: what has reached its peer so far; `under_way`: what has begun, and when.
+    `slow`: peers that are known to be. `wrote` is told of each write and its seconds. `delivered`: what has
+    reached its peer so far; `under_way`: what has begun, and when. `changed`: something may go on.
     """
 
     transfers: Sequence[Transfer]
@@ -72,34 +79,48 @@ class Sends:
     window: int
     ticks: Ticks
     tick_s: float = 0.0
-    wrote: Callable[[int, float], None] = lambda peer, seconds: None
+    slow: Collection[int] = ()
+    wrote: Callable[[int, float], None] = ignore
     delivered: list[Transfer] = field(default_factory=list)
     under_way: dict[asyncio.Task[None], tuple[Transfer, float]] = field(default_factory=dict)
     course: Course = field(default_factory=Course)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
+    async def quiet(self, slow: Collection[int]) -> None:
+        """Wait until those that are under way now have ended, but for those to and from `slow` nodes."""
+        waiting = [
+            task for task, (t, _) in self.under_way.items() if not {t.src, t.dst} & set(slow)
+        ]
+        if waiting:
+            await asyncio.wait(waiting)
+
     async def run(self, is_here: IsHere, deliver: Deliver) -> None:
-        """Begin the sends until they are done or stopped; `changed` says that something may go on."""
+        """Begin the sends until they are done or stopped; wait for those that have begun."""
         await self.course.run(partial(self._begin_all, is_here, deliver))
 
     async def _begin_all(self, is_here: IsHere, deliver: Deliver, group: asyncio.TaskGroup) -> None:
-        window, begun_s = Window(self.window), now()
+        window, begun_s = Window(self.window, self.slow), now()
         links: dict[int, deque[tuple[int, Transfer]]] = {}
         for at, transfer in enumerate(self.transfers):
             links.setdefault(transfer.dst, deque()).append((at, transfer))
 
         while links:
             first = self._next(links, window, is_here)
-            if first is None:
-                self.changed.clear()
+            wait_s = begun_s + self.tick_s * (first.tick - 1) - now() if first else math.inf
+            if first is None or wait_s > 0:
+                await self._change(wait_s)
+                continue
+            links[first.dst].popleft()
+            if not links[first.dst]:
+                del links[first.dst]
+            self._begin(first, window, deliver, group)
+
+    async def _change(self, most_s: float) -> None:
+        """Wait until something may go on, or for so long."""
+        self.changed.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(most_s if math.isfinite(most_s) else None):
                 await self.changed.wait()
-            elif (wait_s := begun_s + self.tick_s * (first.tick - 1) - now()) > 0:
-                await asyncio.sleep(wait_s)
-            else:
-                links[first.dst].popleft()
-                if not links[first.dst]:
-                    del links[first.dst]
-                self._begin(first, window, deliver, group)
 
     def _next(
         self, links: Mapping[int, deque[tuple[int, Transfer]]], window: Window, is_here: IsHere

@@ -20,6 +20,7 @@ from lambdascale.control.copy_messages import (
 )
 from lambdascale.control.loss_messages import Delivered, LossNoted, NodeLost, Unreachable
 from lambdascale.control.message import Base
+from lambdascale.control.pace_messages import SendsStopped, StopSends, Write, Written
 from lambdascale.control.request_messages import (
     Adopt,
     Cancel,
@@ -70,11 +71,15 @@ __all__ = [
     "Resend",
     "Seated",
     "SendKv",
+    "SendsStopped",
     "Serve",
     "Stop",
+    "StopSends",
     "Submit",
     "Tokens",
     "Unreachable",
+    "Write",
+    "Written",
     "decode",
     "encode",
 ]
@@ -181,6 +186,9 @@ Message = (
     | NodeLost
     | LossNoted
     | Unreachable
+    | Written
+    | StopSends
+    | SendsStopped
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -2,10 +2,12 @@
 
 `size` writes are in flight at most, in the order of the plan. If all receivers are alike that is all there
 is. A write that is still under way when `size` later ones to others have ended marks its link as *behind*:
-from then on it has one write in flight, which takes none of the places, so that it holds up nobody.
+from then on it has one write in flight, which takes none of the places, so that it holds up nobody. Links to
+peers that are known to be `slow` are behind from the start.
 Nothing here depends on time: a prediction (`timing`) and the agents (`cluster.sends`) decide alike.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -30,10 +32,11 @@ class Window:
     (2, True)
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, slow: Collection[int] = ()) -> None:
         self._size = size
+        self._slow = frozenset(slow)
         self._flights: list[Flight] = []
-        self._behind: set[int] = set()
+        self._behind = set(slow)
 
     def admits(self, peer: int) -> bool:
         """May a write to `peer` begin?"""
@@ -53,6 +56,6 @@ class Window:
             earlier.overtaken += earlier.peer != flight.peer
             if earlier.overtaken >= self._size:
                 self._behind.add(earlier.peer)
-        if flight.overtaken < self._size:
+        if flight.overtaken < self._size and flight.peer not in self._slow:
             self._behind.discard(flight.peer)
         del self._flights[at]
