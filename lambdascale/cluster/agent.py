@@ -6,7 +6,7 @@ longer than its control channel.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,9 @@ class Agent:
             elif isinstance(message, m.NodeLost):
                 self._lose(message)
             elif isinstance(message, m.StopSends):
-                self._spawn(self._halt(message, self._place.holdings.stop(message.scale_outs)))
+                stopped = self._place.holdings.stop(message.scale_outs)
+                last = message.scale_outs[-1]
+                self._spawn(self._halt(stopped, message.slow, scale_out=last))
             elif (work := self._place.handle(message)) is not None:
                 task = self._spawn(work)
                 if isinstance(message, m.SendKv):
@@ -121,6 +123,7 @@ class Agent:
         """Begin nothing more with a node that is gone, and answer when what has begun is over."""
         self._links.lose(message.node)
         losing = self._place.lose(message)
+        self._spawn(self._halt(losing.sends, (), lost=message.node))
         self._spawn(self._answer(message, losing, list(self._brief)))
 
     async def _answer(
@@ -135,19 +138,17 @@ class Agent:
             m.LossNoted(self._node, message.node, holdings.delivered(losing.sends))
         )
 
-    async def _halt(self, message: m.StopSends, stopped: Mapping[int, Sends]) -> None:
-        """Begin no more of these sends, and answer when none is under way but those that are slow."""
-        for sends in stopped.values():
-            await sends.quiet(message.slow)
+    async def _halt(
+        self, sends: Mapping[int, Sends], slow: Sequence[int], lost: int | None = None,
+        scale_out: int | None = None,
+    ) -> None:  # fmt: skip
+        """Answer when none of these sends is under way but those to and from slow nodes."""
+        for each in sends.values():
+            await each.quiet(slow)
         self._reporter.flush()
-        self._leaves.channel.send(
-            m.SendsStopped(
-                self._node,
-                message.scale_outs[-1],
-                holdings.delivered(stopped),
-                holdings.coming(stopped),
-            )
-        )
+        done, coming = holdings.delivered(sends), holdings.coming(sends)
+        with contextlib.suppress(PeerGoneError):  # `_obey` notices
+            self._leaves.channel.send(m.SendsStopped(self._node, lost, scale_out, done, coming))
 
     @property
     def _place(self) -> Workplace:

@@ -1,11 +1,12 @@
 """What happens when a node is gone: its end is an event, and the others go on with what is left.
 
     ended    forget the node; tell the survivors, who begin nothing more that has to do with it
-    noted    each survivor answers when nothing of the kind is under way there any more
-    all have requests of broken pipelines were queued again meanwhile; now members are free, and running
-             scale-outs are planned anew from what survivors hold (`growth_repair`)
+    stopped  each survivor answers when its sends have ended; when all have, running scale-outs are planned
+             anew from what survivors hold (`growth_repair`)
+    noted    each survivor answers again when nothing at all of the kind is under way there any more
+    all have requests of broken pipelines were queued again meanwhile; now members are free
 
-A node that is slow is passed by in the same way: the sends of its scale-out stop, and it is planned anew.
+A slow node is passed by in the same way: the sends of its scale-out stop, and the rest is planned anew.
 The autoscaler replaces lost capacity by its usual rules. Only if no copy of a model is left anywhere are its
 requests given up.
 """
@@ -49,9 +50,8 @@ class Recovery:
         self._members = members
         self._log = log
         self._allowed = tuple(Tier[name.upper()] for name in system.sources)
-        self._noting: dict[
-            tuple[str, int], set[int]
-        ] = {}  # lost node or scale-out → who has not answered
+        self._noting: dict[int, set[int]] = {}  # lost node → who has not answered
+        self._stopping: dict[tuple[str, int | None], set[int]] = {}  # why → whose sends go on
         self._coming: dict[int, tuple[m.Delivered, ...]] = {}  # by sender
         self._delivered: defaultdict[int, Deliveries] = defaultdict(lambda: defaultdict(set))
         self._failed: dict[str, int] = {}
@@ -60,7 +60,7 @@ class Recovery:
     @property
     def under_way(self) -> bool:
         """Has anybody still to note a loss?"""
-        return bool(self._noting)
+        return bool(self._noting or self._stopping)
 
     def ended(self, end: Ended) -> None:
         """A node is gone; LambdaScaleError if it was the last."""
@@ -73,9 +73,10 @@ class Recovery:
         broken = tuple(p.pipeline for s in services for p in s.pipelines.through(end.node))
         waves = [wave for service in services for wave in service.losses.lose(end.node)]
         self._coming.pop(end.node, None)
-        for waiting in self._noting.values():
+        for waiting in (*self._noting.values(), *self._stopping.values()):
             waiting.discard(end.node)
-        self._noting["lost", end.node] = set(alive)
+        self._noting[end.node] = set(alive)
+        self._stopping["lost", end.node] = set(alive)
         for node in alive:
             forsaken = tuple(s.model for s in services if s.losses.forsakes(node))
             self._members.send(node, m.NodeLost(end.node, tuple(waves), broken, forsaken))
@@ -85,7 +86,7 @@ class Recovery:
         """A survivor has done with a node that is gone."""
         for d in message.delivered:
             self._delivered[d.scale_out][d.dst].add(d.block)
-        self._noting["lost", message.lost].discard(message.node)
+        self._noting[message.lost].discard(message.node)
         self._go_on()
 
     def wrote(self, message: m.Written) -> None:
@@ -98,47 +99,50 @@ class Recovery:
         self._log.add(SlowRecord(node, growth.number, self._log.since()))
         stop = growth.detour()
         senders = [n for n in growth.senders if n in self._members.alive]
-        self._noting["slow", growth.wave] = set(senders)
+        self._stopping["slow", growth.wave] = set(senders)
         self._members.tell(senders, stop)
 
     def stopped(self, message: m.SendsStopped) -> None:
-        """A sender has stopped, but for what comes slowly."""
+        """A sender has stopped, but for what is under way."""
         for d in message.delivered:
             self._delivered[d.scale_out][d.dst].add(d.block)
         self._coming[message.node] = (*self._coming.get(message.node, ()), *message.coming)
-        self._noting["slow", message.scale_out].discard(message.node)
+        why = ("lost", message.lost) if message.scale_out is None else ("slow", message.scale_out)
+        self._stopping[why].discard(message.node)
         self._go_on()
 
     def _go_on(self) -> None:
-        """Plan anew as soon as everything is quiet."""
-        if any(self._noting.values()):
+        """Plan anew as soon as no sends begin any more, and free what is left when everything is quiet."""
+        if any(self._stopping.values()):
             return
+        self._stopping.clear()
+        quiet = not any(self._noting.values())
+        for service in self._services.values():
+            for growth in list(service.growths.values()):  # the earlier ones feed the later ones
+                if growth.repairing:
+                    self._repair(service, growth, quiet)
+        if quiet:
+            self._end()
+
+    def _end(self) -> None:
         self._noting.clear()
         for service in self._services.values():
             service.mourn()
-            for growth in list(service.growths.values()):  # the earlier ones feed the later ones
-                if growth.repairing:
-                    self._repair(service, growth)
             for growth in list(service.growths.values()):
                 service.reshape(growth)
         self._delivered.clear()
         self._coming.clear()
         self._expansion.lost()
 
-    def _repair(self, service: Service, growth: Growth) -> None:
-        delivered: Deliveries = defaultdict(set)
-        for wave in growth.waves:
-            for node, blocks in self._delivered[wave].items():
-                delivered[node] |= blocks
-        coming: Deliveries = defaultdict(set)
-        for d in (d for ds in self._coming.values() for d in ds if d.scale_out in growth.waves):
-            coming[growth.instance(d.dst)].add(d.block)
-            delivered[d.dst].add(d.block)
+    def _repair(self, service: Service, growth: Growth, quiet: bool) -> None:
+        delivered, coming = self._known(growth)
         held = growth.due(delivered)
         on_disk = set(self._stock.holders(service.model, Tier.SSD))
         disks = [instance for instance in held if instance in on_disk]
         remains = Remains(held, self._sources(service, growth), disks, growth.slow, coming)
         plan = repaired(growth.plan, remains, growth.num_blocks)
+        if plan is None and not quiet:
+            return  # there may be writes into copies that come to nothing
         if plan is None:
             service.losses.give_up(growth)
             plan = growth.plan
@@ -150,6 +154,20 @@ class Recovery:
         if not self._cluster.preconnect:
             growth.introduce(self._members.send, self._members.addresses)
         growth.go_on(self._members.send, self._stock)
+
+    def _known(self, growth: Growth) -> tuple[Deliveries, Deliveries]:
+        """What has reached nodes of a scale-out, or surely will, and by instance what slow links bring."""
+        delivered, late = Deliveries(set), Deliveries(set)
+        for wave in growth.waves:
+            for node, blocks in self._delivered[wave].items():
+                delivered[node] |= blocks
+        for sender, coming in self._coming.items():
+            for d in coming:
+                if d.scale_out in growth.waves:
+                    delivered[d.dst].add(d.block)
+                    if growth.slow.keys() & {growth.instance(sender), growth.instance(d.dst)}:
+                        late[growth.instance(d.dst)].add(d.block)
+        return delivered, late
 
     def _sources(self, service: Service, growth: Growth) -> dict[int, Tier]:
         """Who sends besides the members; another holder, which stays meanwhile, if nobody is left."""

@@ -36,9 +36,13 @@ class StopSends(Base, frozen=True):
 
 
 class SendsStopped(Base, frozen=True):
-    """Agent → controller: `node` has nothing of `scale_out` under way but `coming`, to or from slow nodes."""
+    """Agent → controller: `node` begins no more of the sends that it was to stop; `coming` are under way.
+
+    `lost`: the node whose end it was told of, or `scale_out`, the last of those in which some are slow.
+    """
 
     node: int
-    scale_out: int
+    lost: int | None
+    scale_out: int | None
     delivered: tuple[Delivered, ...]
     coming: tuple[Delivered, ...]
