@@ -2,8 +2,8 @@
 
 `size` writes are in flight at most, in the order of the plan. If all receivers are alike that is all there
 is. A write that is still under way when `size` later ones to others have ended marks its link as *behind*:
-from then on it has one write in flight, which takes none of the places, so that it holds up nobody. Links to
-peers that are known to be `slow` are behind from the start.
+from then on it has a window of its own, so that it holds up nobody, until nothing overtakes it any more.
+Links to peers that are known to be `slow` are behind from the start and remain so.
 Nothing here depends on time: a prediction (`timing`) and the agents (`cluster.sends`) decide alike.
 """
 
@@ -41,7 +41,7 @@ class Window:
     def admits(self, peer: int) -> bool:
         """May a write to `peer` begin?"""
         if peer in self._behind:
-            return all(flight.peer != peer for flight in self._flights)
+            return sum(flight.peer == peer for flight in self._flights) < self._size
         return sum(flight.peer not in self._behind for flight in self._flights) < self._size
 
     def begin(self, peer: int) -> Flight:
@@ -50,12 +50,12 @@ class Window:
         return self._flights[-1]
 
     def end(self, flight: Flight) -> None:
-        """Note that a write has ended; if it was not overtaken again, its link counts like others."""
+        """Note that a write has ended; if nothing overtook it, its link counts like others again."""
         at = self._flights.index(flight)
         for earlier in self._flights[:at]:
             earlier.overtaken += earlier.peer != flight.peer
             if earlier.overtaken >= self._size:
                 self._behind.add(earlier.peer)
-        if flight.overtaken < self._size and flight.peer not in self._slow:
+        if not flight.overtaken and flight.peer not in self._slow:
             self._behind.discard(flight.peer)
         del self._flights[at]
