@@ -2,8 +2,8 @@
 
 The slow receiver's links, tiers and device take FACTOR times as long (`Conditions.stragglers`). No system
 knows of it beforehand. Ours finds it and passes it by, if the plan lets it relay (decision 0013); all others
-follow the schedule that they would follow anyway. What a schedule could do that
-does know, `multicast.weighted`, is predicted by the rules that the agents run by.
+follow the schedule that they would follow anyway. What a schedule could do that does know,
+`multicast.weighted`, is predicted by the rules that the agents run by.
 """
 
 from collections.abc import Iterator, Sequence
