@@ -27,6 +27,9 @@ class SystemSpec:
     ended the last one, and one request enters per step. A message through the system's manager takes
     `message_s`: a barrier waits for one before and one after each tick, a stage hop for `hop_messages`.
 
+    `slow_factor`: a node whose writes all take that many times as long as is usual receives what is left of a
+    scale-out, but sends no more of it (None, or with `barrier`: nobody looks).
+
     `partial_sources`: nodes that are still loading may send what they have to those that begin later.
     `max_sources` nodes send at most. A link carries at most `max_rate` bytes/s, however fast it is.
     `setup_s`: before blocks move between nodes. `instant`: loads take no time (a bound, no system).
@@ -61,6 +64,7 @@ class SystemSpec:
     copy_to_host: bool = False
     pinned_hosts: int = 0
     repairs: bool = True
+    slow_factor: float | None = 3.0
 
     def __post_init__(self) -> None:
         for name, known in (("kv_switch", KV_SWITCHES), ("switch", SWITCHES)):
@@ -91,6 +95,9 @@ class SystemSpec:
             raise ConfigError(f"max_sources is {self.max_sources}; allow 1, or None for no bound")
         if self.max_rate is not None and not 0 < self.max_rate < math.inf:
             raise ConfigError(f"max_rate is {self.max_rate}; give bytes/s, or None for no bound")
+
+        if self.slow_factor is not None and not self.slow_factor > 1:
+            raise ConfigError(f"slow_factor is {self.slow_factor}; give more than 1, or None")
 
     @property
     def hop_s(self) -> float:

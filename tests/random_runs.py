@@ -125,7 +125,7 @@ class Disturber:
     def __call__(self, run: Serverless, record: Record) -> None:
         draw = self._draw
         if isinstance(record, BlockRecord) and draw.random() < self._slow:
-            run.network.slow(record.node, run.rate / 2)
+            run.network.slow(record.node, run.rate / draw.choice([2, 6]))
         spoil = isinstance(record, BlockRecord) and draw.random() < self._corrupt
         if spoil and not run.network._faults:  # many at once would all hit one block
             run.network.corrupt(lambda delivery: delivery.region == GPU)

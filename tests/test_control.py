@@ -57,6 +57,9 @@ EXAMPLES: list[m.Message] = [
     m.NodeLost(2, (7, 8), (4,), ("m",)),
     m.LossNoted(3, 2, (m.Delivered(7, 1, 5),)),
     m.Unreachable(3, 2),
+    m.Written(3, 7, (m.Write(2, 0.25),), (m.Write(1, 0.5),)),
+    m.StopSends((7, 9), (2,)),
+    m.SendsStopped(3, 9, (m.Delivered(7, 1, 5),), (m.Delivered(9, 2, 6),)),
 ]  # fmt: skip
 
 

@@ -11,8 +11,9 @@ import pytest
 from leftovers import own_children, within
 from tiny import TinyModel
 
-from lambdascale.cluster.copies import MAX_ATTEMPTS, NETWORK, ModelCopy, Sends, Ticks
+from lambdascale.cluster.copies import MAX_ATTEMPTS, NETWORK, ModelCopy
 from lambdascale.cluster.links import Links
+from lambdascale.cluster.sends import Sends, Ticks
 from lambdascale.cluster.tags import GPU, Kind, untag
 from lambdascale.config import ScaleSpec
 from lambdascale.control.messages import Address, Arrival, Target

@@ -11,14 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lambdascale.clock import now
-from lambdascale.cluster.copies import ModelCopy, Sends, Ticks
+from lambdascale.cluster.copies import ModelCopy
 from lambdascale.cluster.links import Links
+from lambdascale.cluster.sends import Sends, Ticks
 from lambdascale.cluster.tags import GPU, untag
 from lambdascale.control.messages import Address, Target
 from lambdascale.errors import ConfigError, ScheduleError
 from lambdascale.model.image import ImageSource
 from lambdascale.model.layout import ALIGNMENT, ImageLayout
 from lambdascale.multicast import ports, timing
+from lambdascale.multicast import window as windows
 from lambdascale.multicast.binomial import binomial
 from lambdascale.multicast.interleaved import interleaved
 from lambdascale.multicast.plan import ALGORITHMS, plan
@@ -229,7 +231,7 @@ def test_costs_that_cannot_be_are_refused(values, why: str) -> None:
         arrival_times(plan("kway", 4, 1, 2), **{"rates": 1.0, "block_nbytes": 1.0, **values})
 
 
-@pytest.mark.parametrize("module", [ports, timing])
+@pytest.mark.parametrize("module", [ports, timing, windows])
 def test_the_examples_in_the_docstrings_are_true(module) -> None:
     found = doctest.testmod(module)
     assert found.attempted > 0

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lambdascale.clock import now
+from lambdascale.cluster import holdings
 from lambdascale.cluster.activation import slot_nbytes
 from lambdascale.cluster.links import Links
 from lambdascale.cluster.reporter import Reporter
@@ -155,6 +156,8 @@ class Agent:
             self._reporter.send(m.Pong(self._node))
         elif isinstance(message, m.NodeLost):
             self._lose(message)
+        elif isinstance(message, m.StopSends):
+            self._spawn(self._halt(message))
         elif (work := self._place.handle(message)) is not None:
             task = self._spawn(work)
             if isinstance(message, m.SendKv | m.Resend):
@@ -188,12 +191,16 @@ class Agent:
         if brief:
             await asyncio.wait(brief)
         self._reporter.flush()
-        delivered = tuple(
-            m.Delivered(number, t.dst, t.block)
-            for number, sends in losing.sends.items()
-            for t in sends.delivered
-        )
-        self._reporter.send(m.LossNoted(self._node, message.node, delivered))
+        self._reporter.send(m.LossNoted(self._node, message.node, holdings.delivered(losing.sends)))
+
+    async def _halt(self, message: m.StopSends) -> None:
+        """Answer when none of these sends is under way but those to and from slow nodes."""
+        sends = self._place.holdings.stop(message.scale_outs)
+        for each in sends.values():
+            await each.quiet(message.slow)
+        self._reporter.flush()
+        done, coming = holdings.delivered(sends), holdings.coming(sends)
+        self._reporter.send(m.SendsStopped(self._node, message.scale_outs[-1], done, coming))
 
     @property
     def _place(self) -> Workplace:

@@ -187,6 +187,11 @@ class Controller:
                 self._returns.prepared(message)
             case m.LossNoted():
                 self._recovery.noted(message)
+            case m.SendsStopped():
+                self._recovery.stopped(message)
+            case m.Written():
+                self._recovery.wrote(message)
+                return
             case m.Coverage():
                 if not self._cover(message):
                     return

@@ -1,19 +1,15 @@
-"""One copy of a model on a node: which blocks are verified here, and sending them on.
+"""One copy of a model on a node: which blocks are verified here, and sending them on (`sends`).
 
-Dependency-driven (paper.md i.2): a send starts when its block is verified and a place in the window is
-free; there is no barrier and the controller is not asked. In barrier mode each tick also waits for the
-controller's word, as in the paper's system. A block that fails its checksum is reported, and sent again
-by whom the controller asks.
+A block that fails its checksum is reported, and sent again by whom the controller asks.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from lambdascale.clock import now
 from lambdascale.cluster.links import Links
+from lambdascale.cluster.sends import Sends
 from lambdascale.cluster.tags import Kind, tag
 from lambdascale.control.messages import Arrival, Held, Target
 from lambdascale.errors import CorruptBlockError
@@ -24,67 +20,6 @@ from lambdascale.transport.base import Lane, Region
 
 MAX_ATTEMPTS = 4  # of one block; more corruption than that is not chance
 NETWORK = "network"
-
-
-class Ticks:
-    """Barrier mode: the tick up to which sends may start; without a barrier, all of them."""
-
-    def __init__(self, barrier: bool) -> None:
-        self._barrier = barrier
-        self._open = 0
-        self._opened = asyncio.Condition()
-
-    async def open(self, tick: int) -> None:
-        """Let the sends of `tick` start."""
-        async with self._opened:
-            self._open = tick
-            self._opened.notify_all()
-
-    async def wait(self, tick: int) -> None:
-        """Wait until the sends of `tick` may start."""
-        if self._barrier:
-            async with self._opened:
-                await self._opened.wait_for(lambda: self._open >= tick)
-
-
-class Course:
-    """Steps that begin one after the other; `over` is set when the last of those that began has ended."""
-
-    def __init__(self) -> None:
-        self.over = asyncio.Event()
-        self._stopped = False
-        self._beginning: asyncio.Task[None] | None = None
-
-    def stop(self) -> None:
-        """Begin no more steps."""
-        self._stopped = True
-        if self._beginning is not None:
-            self._beginning.cancel()
-
-    async def run(self, begin: Callable[[asyncio.TaskGroup], Coroutine[Any, Any, None]]) -> None:
-        """Let `begin` create steps in a group, until it ends or is stopped; wait for those steps."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                if not self._stopped:
-                    self._beginning = group.create_task(begin(group))
-        finally:
-            self.over.set()
-
-
-@dataclass(frozen=True, slots=True)
-class Sends:
-    """What one node sends in one scale-out: in order, to where, at most `window` writes in flight.
-
-    `delivered`: what has reached its peer so far.
-    """
-
-    transfers: Sequence[Transfer]
-    targets: Mapping[int, Target]
-    window: int
-    ticks: Ticks
-    tick_s: float = 0.0
-    delivered: list[Transfer] = field(default_factory=list)
-    course: Course = field(default_factory=Course)
 
 
 class ModelCopy:
@@ -103,6 +38,7 @@ class ModelCopy:
         self._links = links
         self._verified = [asyncio.Event() for _ in image.checksums]
         self._missing = set(self._own)
+        self._sends: list[Sends] = []  # that go on when a block is here
         self._attempts = [0] * len(image.checksums)
 
     def span(self, block: int) -> tuple[int, int]:
@@ -143,6 +79,8 @@ class ModelCopy:
             return None
         self._verified[block].set()
         self._missing.discard(block)
+        for sends in self._sends:
+            sends.changed.set()
         return Arrival(block, src, origin, arrived_s, now())
 
     async def arrived(
@@ -161,23 +99,17 @@ class ModelCopy:
 
     async def send_all(self, sends: Sends) -> None:
         """Carry out this node's sends in order, until they are done or stopped."""
-        await sends.course.run(partial(self._post_all, sends))
+        self._sends.append(sends)
+        try:
+            await sends.run(self._is_here, partial(self._deliver, sends.targets))
+        finally:
+            self._sends.remove(sends)
 
-    async def _post_all(self, sends: Sends, group: asyncio.TaskGroup) -> None:
-        places, begun_s = asyncio.Semaphore(sends.window), now()
-        for transfer in sends.transfers:
-            await sends.ticks.wait(transfer.tick)
-            await self.present(transfer.block)
-            due_s = begun_s + sends.tick_s * (transfer.tick - 1)
-            if due_s > now():
-                await asyncio.sleep(due_s - now())
-            await places.acquire()
-            sending = group.create_task(self._deliver(transfer, sends))
-            sending.add_done_callback(lambda _: places.release())
+    def _is_here(self, block: int) -> bool:
+        return self._verified[block].is_set()
 
-    async def _deliver(self, transfer: Transfer, sends: Sends) -> None:
-        if await self.send(transfer, sends.targets[transfer.dst]):
-            sends.delivered.append(transfer)
+    async def _deliver(self, targets: Mapping[int, Target], transfer: Transfer) -> bool:
+        return await self.send(transfer, targets[transfer.dst])
 
     async def send(self, transfer: Transfer, target: Target) -> bool:
         """Write one block into the peer's copy.

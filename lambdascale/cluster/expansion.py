@@ -192,8 +192,9 @@ class Expansion:
         slices = stock.slices[model]
         held = self._held(model, [node for group in plan.groups for node in group])
         return Growth(
-            number, model, image, plan, slices, self._system, phases, self._ids, pinned, held
-        )
+            number, model, image, plan, slices, self._system, phases, self._ids, pinned,
+            self._cluster.host_of, held,
+        )  # fmt: skip
 
     def _held(self, model: str, instances: Sequence[int]) -> dict[int, frozenset[int]]:
         """What members have already of what they are to get."""

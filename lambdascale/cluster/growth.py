@@ -3,6 +3,7 @@
 Its plan is replaced when a node of it is gone (`growth_repair`, `recovery`).
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
@@ -13,6 +14,7 @@ from lambdascale.cluster.growth_plan import GrowthPlan, LocalLoad
 from lambdascale.cluster.growth_repair import without
 from lambdascale.cluster.phases import Phases
 from lambdascale.cluster.slices import Slices
+from lambdascale.cluster.slowness import Watch
 from lambdascale.cluster.stock import Send, Stock
 from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
@@ -40,6 +42,7 @@ class Growth:
         phases: Phases,
         ids: Iterator[int],
         pinned: Sequence[tuple[int, Tier]],
+        host_of: Callable[[int], int] = int,
         held: Mapping[int, Collection[int]] = _NOTHING,
     ) -> None:
         """`held` is what nodes of members have before anything is sent."""
@@ -58,7 +61,7 @@ class Growth:
         self._slices = slices
         self._system = system
         self._image = image
-        self.wave = number  # of sends; a repair begins another
+        self.waves = [number]  # of sends; a repair begins another
         self._started = False
         self._tick_s = 0.0
         self._waiting: Callable[[], None] | None = None  # a start, for a repair to be planned
@@ -71,6 +74,40 @@ class Growth:
         self._plan_sends(self._dense(slices.transfers(plan.transfers)))
         self._spoiled: defaultdict[int, set[int]] = defaultdict(set)  # what nobody sends again
         self._connecting: set[int] = set()
+        factor = None if system.barrier or not system.repairs else system.slow_factor
+        self._watch = Watch(factor, lambda src, dst: host_of(src) != host_of(dst))
+
+    def instance(self, node: int) -> int:
+        """Return the instance that a node is part of."""
+        return self._slices.instance(node)
+
+    @property
+    def senders(self) -> list[int]:
+        """The nodes that send, or have sent."""
+        return [n for instance in self.plan.senders for n in self._slices.nodes(instance)]
+
+    @property
+    def wave(self) -> int:
+        """The number of the sends that are under way."""
+        return self.waves[-1]
+
+    def wrote(self, message: m.Written) -> int | None:
+        """Note how long writes took; return a node that is slow, and on which others wait."""
+        done, under_way = ([(w.peer, w.seconds) for w in ws] for ws in (message.done, message.open))
+        node = self._watch.wrote(message.node, done, under_way, now())
+        relays = any(t.src == node and t.block not in self._held[t.dst] for t in self._transfers)
+        return node if relays else None
+
+    @property
+    def slow(self) -> dict[int, float]:
+        """The instances that relay no more: about how many times as long a block takes there."""
+        factor = self._system.slow_factor or math.inf
+        return {self.instance(node): factor for node in self._watch.known}
+
+    def detour(self) -> m.StopSends:
+        """Start nothing before another plan is made; return what senders are to be told."""
+        self.repairing = True
+        return m.StopSends(tuple(self.waves), tuple(self._watch.known))
 
     def _plan_sends(self, transfers: Sequence[Transfer]) -> None:
         self._transfers = transfers
@@ -206,8 +243,10 @@ class Growth:
         self._tick_s = tick_s
         self._spoiled.clear()
         self._new_loads = plan.loads[len(self.plan.loads) :]
-        self.plan, self.wave, self.repairing = plan, wave, False
+        self.plan, self.repairing = plan, False
+        self.waves.append(wave)
         self._plan_sends(self._dense(self._slices.transfers(plan.transfers)))
+        self._watch.forget()
 
     def introduce(self, send: Send, addresses: Mapping[int, m.Address]) -> None:
         """Let every sender know where those are that it sends to."""
@@ -234,8 +273,9 @@ class Growth:
         targets = {t.dst: stock.target(t.dst, self._model) for t in sends}
         window, barrier = self._system.window, self._system.barrier
         message = m.Multicast(
-            self.wave, self._model, tier, tuple(sends), targets, window, barrier, self._tick_s
-        )
+            self.wave, self._model, tier, tuple(sends), targets, window, barrier, self._tick_s,
+            self._watch.watches, tuple(self._watch.known),
+        )  # fmt: skip
         send(node, message)
         if barrier:
             send(node, m.OpenTick(self.wave, 1, self._system.message_s))

@@ -6,7 +6,7 @@ plan.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from lambdascale.cluster.growth_plan import GrowthPlan, LocalLoad
@@ -20,12 +20,16 @@ class Remains:
     """What a scale-out has left.
 
     `held`: per member, the blocks that it has, or that come to it whatever happens. `sources`: others that
-    have all of them, and the tier they send from. `disks`: members whose SSDs hold the model.
+    have all of them, and the tier they send from. `disks`: members whose SSDs hold the model. `slow`: how
+    many ticks a block takes there; who is slow is to send only what nobody else has. `coming`:
+    what of `held` is still on its way.
     """
 
     held: Mapping[int, Collection[int]]
     sources: Mapping[int, Tier]
     disks: Sequence[int]
+    slow: Mapping[int, float] = field(default_factory=dict)
+    coming: Mapping[int, Collection[int]] = field(default_factory=dict)
 
 
 def without(plan: GrowthPlan, instance: int) -> GrowthPlan:
@@ -66,7 +70,9 @@ def repaired(plan: GrowthPlan, remains: Remains, num_blocks: int) -> GrowthPlan 
         held[load.node].update(load.blocks)
     names = [*remains.sources, *held]
     owned = [everything] * len(remains.sources) + list(held.values())
-    todo = repair(owned, num_blocks).transfers if held else ()
+    slow = {at: remains.slow[name] for at, name in enumerate(names) if name in remains.slow}
+    coming = {at: remains.coming[name] for at, name in enumerate(names) if name in remains.coming}
+    todo = repair(owned, num_blocks, slow=slow, coming=coming).transfers if held else ()
     return replace(
         plan,
         loads=(*plan.loads, *loads),

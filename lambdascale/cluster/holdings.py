@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lambdascale.clock import now
-from lambdascale.cluster.copies import Course, ModelCopy, Sends, Ticks
+from lambdascale.cluster.copies import ModelCopy
 from lambdascale.cluster.links import Links
 from lambdascale.cluster.reporter import Reporter
+from lambdascale.cluster.sends import Course, Sends, Ticks, ignore
 from lambdascale.cluster.tags import GPU
 from lambdascale.control import messages as m
 from lambdascale.errors import ConfigError, CorruptBlockError
@@ -211,9 +212,22 @@ class Holdings:
     def send_all(self, message: m.Multicast) -> Coroutine[Any, Any, None]:
         """Return the work of this node's part of a multicast."""
         ticks = Ticks(message.barrier)
-        sends = Sends(message.sends, message.targets, message.window, ticks, message.tick_s)
+        wrote = partial(self._wrote, message.scale_out) if message.timed else ignore
+        sends = Sends(
+            message.sends,
+            message.targets,
+            message.window,
+            ticks,
+            message.tick_s,
+            message.slow,
+            wrote,
+        )
         self._sends[message.scale_out] = sends
         return self.copy(message.tier, message.model).send_all(sends)
+
+    def _wrote(self, scale_out: int, peer: int, seconds: float) -> None:
+        sends = self._sends[scale_out]
+        self._reporter.wrote(scale_out, m.Write(peer, seconds), partial(_open, sends))
 
     def stop(self, scale_outs: Collection[int]) -> dict[int, Sends]:
         """Begin no more sends of these; return what has been sent, of which the last may be in flight."""
@@ -227,7 +241,9 @@ class Holdings:
         """Let the sends of a tick start, if any are left."""
         await asyncio.sleep(message.message_s)
         if message.scale_out in self._sends:
-            await self._sends[message.scale_out].ticks.open(message.tick)
+            sends = self._sends[message.scale_out]
+            sends.ticks.open(message.tick)
+            sends.changed.set()
 
     async def resend(self, message: m.Resend) -> None:
         """Send a block again that arrived corrupted."""
@@ -256,3 +272,20 @@ class Holdings:
         if self._any_lost:
             return None
         raise ConfigError(f"node {self._node} expects no block {block} at byte {offset}")
+
+
+def _open(sends: Sends) -> tuple[m.Write, ...]:
+    """The writes that are under way now."""
+    return tuple(m.Write(t.dst, now() - begun_s) for t, begun_s in sends.under_way.values())
+
+
+def delivered(sends: Mapping[int, Sends]) -> tuple[m.Delivered, ...]:
+    """What has been sent, by scale-out."""
+    return tuple(m.Delivered(n, t.dst, t.block) for n, s in sends.items() for t in s.delivered)
+
+
+def coming(sends: Mapping[int, Sends]) -> tuple[m.Delivered, ...]:
+    """What is being sent now."""
+    return tuple(
+        m.Delivered(n, t.dst, t.block) for n, s in sends.items() for t, _ in s.under_way.values()
+    )

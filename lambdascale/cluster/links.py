@@ -1,7 +1,7 @@
 """The links one agent has opened, one per (peer, lane), each opened once.
 
-What is written to a peer that is gone is dropped: that the peer is gone is the controller's to deal with. One
-that does not grant what the controller says it does is as good as gone: it has lost its controller.
+What is written to a peer that is gone is dropped: that the peer is gone is the controller's to deal with.
+What a peer grants no more it has no use for: it has lost its controller, or has the bytes already.
 """
 
 import asyncio
@@ -72,14 +72,16 @@ class Links:
         self, peer: int, lane: Lane, source: Region, offset: int, nbytes: int, key: int,
         target_offset: int, notice: int,
     ) -> bool:  # fmt: skip
-        """Write to a peer as `Link.write` does; False if it is gone."""
+        """Write to a peer as `Link.write` does; False if it is gone, or grants that no more."""
         if peer in self._gone:
             return False
         life = self._lives[peer]
         try:
             link = await self.get(peer, lane)
             await link.write(source, offset, nbytes, key, target_offset, notice)
-        except (PeerGoneError, GrantError):
+        except GrantError:
+            return False
+        except PeerGoneError:
             if peer not in self._gone and life == self._lives[peer]:
                 self.lose(peer)
                 self._broken(peer)

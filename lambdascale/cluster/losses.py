@@ -53,7 +53,7 @@ class Losses:
         for served in self._pipelines.through(node):
             self._break(served, node)
         held = self._hold() if involved else []
-        return tuple(dict.fromkeys(growth.wave for growth in (*held, *involved)))
+        return tuple(dict.fromkeys(wave for growth in (*held, *involved) for wave in growth.waves))
 
     def _hold(self) -> list[Growth]:
         """Let scale-outs wait for a repair: all of them, as they may feed each other."""

@@ -203,6 +203,15 @@ class RepairRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class SlowRecord:
+    """`node` is slow: it relays no more of scale-out `number`."""
+
+    node: int
+    number: int
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class FailedRecord:
     """`request` cannot be answered: no copy of `model` is left."""
 
@@ -227,6 +236,7 @@ Record = (
     | LossRecord
     | ReturnRecord
     | RepairRecord
+    | SlowRecord
     | FailedRecord
 )
 

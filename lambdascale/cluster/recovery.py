@@ -7,6 +7,7 @@
     all have requests of broken pipelines were queued again meanwhile; now members are free, and running
              scale-outs are planned anew from what survivors hold (`growth_repair`)
 
+A slow node is passed by in the same way: the sends of its scale-out stop, and the rest is planned anew.
 The autoscaler replaces lost capacity by its usual rules. Only if no copy of a model is left anywhere are its
 requests given up.
 """
@@ -20,7 +21,7 @@ from lambdascale.cluster.growth import Growth
 from lambdascale.cluster.growth_plan import GrowthPlan
 from lambdascale.cluster.growth_repair import Remains, repaired
 from lambdascale.cluster.members import Ended, Members
-from lambdascale.cluster.records import LossRecord, RepairRecord, RunLog
+from lambdascale.cluster.records import LossRecord, RepairRecord, RunLog, SlowRecord
 from lambdascale.cluster.service import Service
 from lambdascale.cluster.stock import Stock
 from lambdascale.config import SystemSpec
@@ -59,14 +60,16 @@ class Recovery:
         self._lost: dict[
             int, tuple[Numbers, Numbers]
         ] = {}  # what others are to be told when it is quiet
+        self._stopping: dict[int, set[int]] = {}  # scale-out with a slow node → whose sends go on
+        self._coming: dict[int, tuple[m.Delivered, ...]] = {}  # what slow links bring, by sender
         self._delivered: defaultdict[int, Deliveries] = defaultdict(lambda: defaultdict(set))
         self._failed: dict[str, int] = {}
         self._any_lost = False
 
     @property
     def under_way(self) -> bool:
-        """Has anybody still to note a loss?"""
-        return bool(self._noting)
+        """Has anybody still to note a loss, or to stop sends?"""
+        return bool(self._noting or self._stopping)
 
     def ended(self, end: Ended) -> None:
         """A node is gone; LambdaScaleError if it was the last."""
@@ -77,7 +80,8 @@ class Recovery:
         services = self._services.values()
         broken = tuple(p.pipeline for s in services for p in s.pipelines.through(end.node))
         waves = [wave for service in services for wave in service.losses.lose(end.node)]
-        for waiting in self._noting.values():
+        self._coming.pop(end.node, None)
+        for waiting in (*self._noting.values(), *self._stopping.values()):
             waiting.discard(end.node)
         self._noting[end.node] = {*alive, end.node}
         self._lost[end.node] = tuple(waves), broken
@@ -108,11 +112,33 @@ class Recovery:
         self._noting[message.lost].discard(message.node)
         self._go_on()
 
+    def wrote(self, message: m.Written) -> None:
+        """Writes have been timed: if a node is slow, let the sends stop that others plan to get from it."""
+        growths = (g for s in self._services.values() for g in s.growths.values())
+        growth = next((g for g in growths if g.wave == message.scale_out and not g.repairing), None)
+        node = None if growth is None else growth.wrote(message)
+        if growth is None or node is None:
+            return
+        self._log.add(SlowRecord(node, growth.number, self._log.since()))
+        stop = growth.detour()
+        senders = [n for n in growth.senders if n in self._members.alive]
+        self._stopping[growth.wave] = set(senders)
+        self._members.tell(senders, stop)
+
+    def stopped(self, message: m.SendsStopped) -> None:
+        """A sender has stopped, but for what is under way on slow links."""
+        for d in message.delivered:
+            self._delivered[d.scale_out][d.dst].add(d.block)
+        self._coming[message.node] = (*self._coming.get(message.node, ()), *message.coming)
+        self._stopping[message.scale_out].discard(message.node)
+        self._go_on()
+
     def _go_on(self) -> None:
-        """Plan anew as soon as everything is quiet."""
-        if any(self._noting.values()):
+        """Plan anew as soon as everything is quiet, but for slow links."""
+        if any(self._noting.values()) or any(self._stopping.values()):
             return
         self._noting.clear()
+        self._stopping.clear()
         for service in self._services.values():
             service.mourn()
             for growth in list(service.growths.values()):  # the earlier ones feed the later ones
@@ -121,16 +147,18 @@ class Recovery:
             for growth in list(service.growths.values()):
                 service.reshape(growth)
         self._delivered.clear()
+        self._coming.clear()
         self._expansion.lost()
         if not self._repairs:
             self._decide()
 
     def _repair(self, service: Service, growth: Growth) -> None:
-        due, is_expected = growth.due(self._delivered[growth.wave]), self._stock.is_expected
+        delivered, late = self._known(growth)
+        due, is_expected = growth.due(delivered), self._stock.is_expected
         held = {i: b for i, b in due.items() if is_expected(i, Tier.GPU, service.model)}
         on_disk = set(self._stock.holders(service.model, Tier.SSD))
         disks = [instance for instance in held if instance in on_disk]
-        remains = Remains(held, self._sources(service, growth, held), disks)
+        remains = Remains(held, self._sources(service, growth, held), disks, growth.slow, late)
         goes_on = self._repairs or growth.plan.loads  # a load that is under way is not taken back
         plan = repaired(growth.plan, remains, growth.num_blocks) if goes_on else None
         if plan is None:
@@ -143,13 +171,26 @@ class Recovery:
             self._stock.nbytes(service.model) / self._cluster.link_rate
         )  # 0 if that is infinite
         growth.repair(plan, wave, copy_s / growth.num_blocks)
-        for instance in plan.members:
+        for instance in plan.members if not late else ():  # what is late comes under the key of now
             self._stock.rekey(instance, service.model)
         number, sends = growth.number, len(plan.transfers)
         self._log.add(RepairRecord(number, service.model, sends, self._log.since()))
         if not self._cluster.preconnect:
             growth.introduce(self._members.send, self._members.addresses)
         growth.go_on(self._members.send, self._stock)
+
+    def _known(self, growth: Growth) -> tuple[Deliveries, Deliveries]:
+        """What has reached nodes of a scale-out, or surely will, and by instance what slow links bring."""
+        delivered, late = Deliveries(set), Deliveries(set)
+        for wave in growth.waves:
+            for node, blocks in self._delivered[wave].items():
+                delivered[node] |= blocks
+        for coming in self._coming.values():
+            for d in coming:
+                if d.scale_out in growth.waves:
+                    delivered[d.dst].add(d.block)
+                    late[growth.instance(d.dst)].add(d.block)
+        return delivered, late
 
     def _pin(self, model: str, growth: Growth, plan: GrowthPlan) -> None:
         """Whoever sends by the new plan keeps what it sends, although it may be released meanwhile."""

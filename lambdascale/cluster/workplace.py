@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from lambdascale.cluster.activation import Activation
-from lambdascale.cluster.copies import Sends
 from lambdascale.cluster.head import Head
 from lambdascale.cluster.holdings import Holdings
 from lambdascale.cluster.kv_moves import KvMoves
@@ -18,6 +17,7 @@ from lambdascale.cluster.links import Links
 from lambdascale.cluster.relay import Relay
 from lambdascale.cluster.reporter import Reporter
 from lambdascale.cluster.seat import Seat
+from lambdascale.cluster.sends import Sends
 from lambdascale.cluster.tags import GPU, HOST, INBOX, KV, OUTBOX
 from lambdascale.control import messages as m
 from lambdascale.control.base import CONTROLLER

@@ -69,7 +69,8 @@ class Multicast(Base, frozen=True):
 
     A send of tick t begins no sooner than t − 1 times `tick_s` after the first could.
     Sent from the copy in `tier` into the copies `targets[peer]`. With
-    `barrier`, the sends of a tick wait for the controller's `OpenTick` of the same scale-out.
+    `barrier`, the sends of a tick wait for the controller's `OpenTick` of the same scale-out. With `timed`,
+    how long writes take is reported (`Written`). Sends to `slow` nodes hold up nobody.
     """
 
     scale_out: int
@@ -80,6 +81,8 @@ class Multicast(Base, frozen=True):
     window: int
     barrier: bool
     tick_s: float = 0.0
+    timed: bool = False
+    slow: tuple[int, ...] = ()
 
 
 class OpenTick(Base, frozen=True):

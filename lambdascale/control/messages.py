@@ -23,6 +23,7 @@ from lambdascale.control.copy_messages import (
 )
 from lambdascale.control.loss_messages import Delivered, LossNoted, NodeLost, Unreachable
 from lambdascale.control.message import Base
+from lambdascale.control.pace_messages import SendsStopped, StopSends, Write, Written
 from lambdascale.control.request_messages import (
     Adopt,
     Cancel,
@@ -82,12 +83,16 @@ __all__ = [
     "Resend",
     "Seated",
     "SendKv",
+    "SendsStopped",
     "Serve",
     "Stop",
+    "StopSends",
     "Submit",
     "Target",
     "Tokens",
     "Unreachable",
+    "Write",
+    "Written",
     "decode",
     "encode",
 ]
@@ -230,6 +235,9 @@ Message = (
     | NodeLost
     | LossNoted
     | Unreachable
+    | Written
+    | StopSends
+    | SendsStopped
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -1,8 +1,9 @@
 """A scale-out in which one receiver is slow: when others are complete and first serve (beyond the paper).
 
 The slow receiver's links, tiers and device take FACTOR times as long (`Conditions.stragglers`). No system
-knows of it beforehand: all follow the schedule that they would follow anyway. What a schedule could do that
-does know, `multicast.weighted`, is predicted by the rules that the agents run by.
+knows of it beforehand. Ours finds it and passes it by, if the plan lets it relay (decision 0015); all others
+follow the schedule that they would follow anyway. What a schedule could do that does know,
+`multicast.weighted`, is predicted by the rules that the agents run by.
 """
 
 from collections.abc import Iterator, Sequence

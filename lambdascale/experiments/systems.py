@@ -22,6 +22,7 @@ BASELINE = SystemSpec(  # what the paper's baselines share: a model serves once 
     partial_sources=False,
     gpu_keep_alive_s=0.0,
     kv_switch="recompute",
+    slow_factor=None,
 )
 FROM_GPUS = replace(  # and if no GPU has it, from the node's own SSD
     BASELINE, sources=("gpu",), demote=False, host_keep_alive_s=0.0
@@ -47,6 +48,7 @@ SYSTEMS: dict[str, System] = {
                 max_rate=recorded.LAMBDASCALE_RATE,
                 copy_to_host=True,
                 pinned_hosts=2,
+                slow_factor=None,
             ),
             AUTHORS,
             16,
@@ -137,6 +139,7 @@ SYSTEMS: dict[str, System] = {
                 shifted_loads=False,
                 gpu_keep_alive_s=0.0,
                 kv_switch="recompute",
+                slow_factor=None,
             ),
             EVENT_DRIVEN,
             "layers",

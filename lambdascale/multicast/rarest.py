@@ -5,11 +5,12 @@ that lack most; whoever is still without a block then gets one if any rearrangem
 (a maximum matching), so no port idles that could work. Blocks are bits of an int here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lambdascale.multicast.schedule import Transfer
 
 Pairs = dict[int, tuple[int, int]]  # receiver → (sender, block)
+NOTHING: Mapping[int, int] = {}
 
 
 def bits_of(mask: int) -> list[int]:
@@ -27,12 +28,16 @@ def bits_of(mask: int) -> list[int]:
 
 
 def rarest_first(
-    owned: Sequence[int], num_blocks: int, receivers: Sequence[int], reluctant: Sequence[int] = ()
+    owned: Sequence[int],
+    num_blocks: int,
+    receivers: Sequence[int],
+    reluctant: Sequence[int] = (),
+    withheld: Mapping[int, int] = NOTHING,
 ) -> list[Transfer]:
     """Return transfers, in tick order, until all `receivers` own everything; some node owns each block.
 
     A node sends and receives at most one block per tick. A `reluctant` node sends only what no other
-    node has. `owned` is per node the mask of its blocks.
+    node has; nobody sends what is `withheld` there. `owned` is per node the mask of its blocks.
 
     >>> rarest_first([0b01, 0b10], num_blocks=2, receivers=[0, 1])
     [Transfer(tick=1, src=1, dst=0, block=1), Transfer(tick=1, src=0, dst=1, block=0)]
@@ -43,7 +48,7 @@ def rarest_first(
     tick = 0
     while any(held[node] != full for node in receivers):
         tick += 1
-        pairs = _Tick(held, num_blocks, receivers, reluctant).pairs()
+        pairs = _Tick(held, num_blocks, receivers, reluctant, withheld).pairs()
         moves = [Transfer(tick, src, dst, block) for dst, (src, block) in sorted(pairs.items())]
         for _, _, dst, block in moves:
             held[dst] |= 1 << block
@@ -55,14 +60,20 @@ class _Tick:
     """Who sends which block to whom in one tick."""
 
     def __init__(
-        self, held: list[int], num_blocks: int, receivers: Sequence[int], reluctant: Sequence[int]
+        self,
+        held: list[int],
+        num_blocks: int,
+        receivers: Sequence[int],
+        reluctant: Sequence[int],
+        withheld: Mapping[int, int],
     ) -> None:
         full = (1 << num_blocks) - 1
         common = 0
-        for node, mask in enumerate(held):
-            common |= 0 if node in reluctant else mask
         self.held = held
-        offers = [m & ~common if node in reluctant else m for node, m in enumerate(held)]
+        ready = [mask & ~withheld.get(node, 0) for node, mask in enumerate(held)]
+        for node, mask in enumerate(ready):
+            common |= 0 if node in reluctant else mask
+        offers = [m & ~common if node in reluctant else m for node, m in enumerate(ready)]
         self.offers = {node: offer for node, offer in enumerate(offers) if offer}
         self.open = sorted(
             (node for node in receivers if held[node] != full),

@@ -14,6 +14,7 @@ from lambdascale.multicast.schedule import Repair, Transfer
 from lambdascale.multicast.spare import feed_slow
 
 NO_SLOW: Mapping[int, float] = {}
+NOTHING: Mapping[int, Collection[int]] = {}
 
 
 def repair(
@@ -21,11 +22,13 @@ def repair(
     num_blocks: int,
     dead: Collection[int] = (),
     slow: Mapping[int, float] = NO_SLOW,
+    coming: Mapping[int, Collection[int]] = NOTHING,
 ) -> Repair:
     """Plan what must still be sent, given that node i holds blocks `held[i]`, until all survivors are full.
 
     `slow` gives the ticks per block of slow survivors (≥ 1): they are fed by idle ports, send only what
-    nobody else has, and are not counted in the bound. ScheduleError names the blocks that are lost;
+    nobody else has, and are not counted in the bound. Of `held`, blocks that are still `coming` to a node are
+    not sent on by it, as nobody knows when; they keep no bound. ScheduleError names the blocks that are lost;
     ConfigError a value that cannot work.
 
     >>> todo = repair([{0, 1}, {0, 1}, {1}, set()], num_blocks=2, dead=[0])
@@ -40,23 +43,32 @@ def repair(
     survivors = tuple(node for node in range(len(held)) if node not in dead)
     _check_nothing_is_lost(kept, num_blocks)
     masks = [sum(1 << block for block in blocks) for blocks in kept]
-    transfers = _plan(masks, num_blocks, survivors, slow)
+    withheld = {node: sum(1 << block for block in blocks) for node, blocks in coming.items()}
+    transfers = _plan(masks, num_blocks, survivors, slow, withheld)
     return Repair(len(held), num_blocks, survivors, kept, tuple(transfers))
 
 
 def _plan(
-    masks: Sequence[int], num_blocks: int, survivors: Sequence[int], slow: Mapping[int, float]
+    masks: Sequence[int],
+    num_blocks: int,
+    survivors: Sequence[int],
+    slow: Mapping[int, float],
+    withheld: Mapping[int, int],
 ) -> list[Transfer]:
     periods = {node: period for node, period in slow.items() if node in survivors}
     fast = [node for node in survivors if node not in periods]
     if not fast:  # nobody to protect from the slow
         fast, periods = list(survivors), {}
-    plans = [rarest_first(masks, num_blocks, fast, list(periods))]
+    plans = [rarest_first(masks, num_blocks, fast, list(periods), withheld)]
     full_copies = [node for node in fast if masks[node] == (1 << num_blocks) - 1]
-    if full_copies:
+    if full_copies and not withheld:
         plans.append(_from_full_copy(masks, num_blocks, full_copies[0], fast))
     shortest = min(plans, key=lambda plan: max((t.tick for t in plan), default=0))
-    return feed_slow(masks, shortest, periods)
+    ready = [
+        mask if node in periods else mask & ~withheld.get(node, 0)
+        for node, mask in enumerate(masks)
+    ]
+    return feed_slow(ready, shortest, periods)
 
 
 def _from_full_copy(

@@ -1,9 +1,10 @@
 """When every block arrives if a schedule is run as the runtime runs it: by dependencies, not by ticks.
 
-The rules are those of `cluster.exchange` and of the simulated links:
+The rules are those of `cluster.sends` and of the simulated links:
 
-    a node posts its sends in order, each as soon as its block is here and fewer than `window` writes are
-    in flight; posted → egress of the sender → left → latency → ingress of the receiver → shown, done
+    a node posts its sends in order, each as soon as its block is here and the window has room, but for those
+    to a peer to which it may not write now (`window`): they wait, and later ones go before them;
+    posted → egress of the sender → left → latency → ingress of the receiver → shown, done
 
 A port is busy for occupancy + bytes ÷ rate per write; an idle receiver as fast as the sender adds nothing
 (cut-through), a slower or a busy one makes the write wait. Latency keeps nothing busy. With `barrier`, a
@@ -12,11 +13,13 @@ tick of a sub-group starts when all writes of its earlier ticks are done (the pa
 
 import heapq
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from lambdascale.errors import ConfigError
 from lambdascale.multicast.schedule import Multicast, Transfer
+from lambdascale.multicast.window import Flight, Window
 
 Times = list[list[float]]  # [node][block] → seconds; 0.0: held from the start, inf: never
 LANDED, SHOWN = 0, 1
@@ -105,10 +108,11 @@ class _Ticks:
 
 @dataclass(slots=True)
 class _Sender:
-    """What a node has yet to send, the next one last, and how many of its writes are in flight."""
+    """What a node has yet to send to each peer, with its place in the plan, and its writes in flight."""
 
-    sends: list[Transfer] = field(default_factory=list)
-    in_flight: int = 0
+    window: Window
+    links: dict[int, deque[tuple[int, Transfer]]] = field(default_factory=dict)
+    flights: dict[Transfer, Flight] = field(default_factory=dict)
 
 
 class _Run:
@@ -127,15 +131,15 @@ class _Run:
         self._schedule = schedule
         self._busy = busy
         self._latency_s = latency_s
-        self._window = window
         self._ticks = ticks
         self._jitter = jitter
         self._times = [[0.0 if m in held else math.inf for m in range(b)] for held in schedule.held]
         self._egress = [0.0] * n
         self._ingress = [0.0] * n
-        self._senders = [_Sender() for _ in range(n)]
-        for transfer in reversed(schedule.transfers):
-            self._senders[transfer.src].sends.append(transfer)
+        self._senders = [_Sender(Window(window)) for _ in range(n)]
+        for at, transfer in enumerate(schedule.transfers):
+            links = self._senders[transfer.src].links
+            links.setdefault(transfer.dst, deque()).append((at, transfer))
         self._events: list[Event] = []
         self._num_events = 0
 
@@ -158,18 +162,25 @@ class _Run:
 
     def _post(self, node: int, now: float) -> None:
         """Post what `node` may send now."""
-        sender, held = self._senders[node], self._times[node]
-        while sender.sends and sender.in_flight < self._window:
-            transfer = sender.sends[-1]
-            if held[transfer.block] > now or (self._ticks and not self._ticks.may_send(transfer)):
-                return
-            sender.sends.pop()
-            sender.in_flight += 1
+        sender = self._senders[node]
+        while (transfer := self._next(node, now)) is not None:
+            sender.flights[transfer] = sender.window.begin(transfer.dst)
             left = max(self._egress[node], now) + self._busy[node]
             if self._jitter:
                 left += self._jitter(transfer)
             self._egress[node] = left
             self._at(left + self._latency_s, LANDED, transfer)
+
+    def _next(self, node: int, now: float) -> Transfer | None:
+        """Take the first of the plan that the window has room for, unless one before it lacks its block."""
+        sender, held = self._senders[node], self._times[node]
+        for _, transfer in sorted(link[0] for link in sender.links.values() if link):
+            if held[transfer.block] > now or (self._ticks and not self._ticks.may_send(transfer)):
+                return None
+            if sender.window.admits(transfer.dst):
+                sender.links[transfer.dst].popleft()
+                return transfer
+        return None
 
     def _is_shown(self, transfer: Transfer, now: float) -> bool:
         """Let a write that has landed pass the ingress; it began to come when it began to leave."""
@@ -188,7 +199,8 @@ class _Run:
         for _, _, dst, _ in transfers:
             self._post(dst, now)
         for transfer in transfers:
-            self._senders[transfer.src].in_flight -= 1
+            sender = self._senders[transfer.src]
+            sender.window.end(sender.flights.pop(transfer))
             self._post(transfer.src, now)
         for group in self._opened(transfers):
             for node in self._schedule.subgroups[group]:

@@ -9,8 +9,9 @@ from typing import Any
 
 import xxhash
 
-from lambdascale.cluster.copies import ModelCopy, Sends, Ticks
+from lambdascale.cluster.copies import ModelCopy
 from lambdascale.cluster.links import Links
+from lambdascale.cluster.sends import Sends, Ticks
 from lambdascale.cluster.tags import GPU, Kind, tag, untag
 from lambdascale.control.messages import Address, Target
 from lambdascale.errors import CorruptBlockError, PeerGoneError
