@@ -51,6 +51,8 @@ EXAMPLES: list[m.Message] = [
     m.Tokens(1, (2.5,), (m.Output(7, 0, (11,), False),)),
     m.Dissolve(1),
     m.Dissolved(1, (m.Seated(7, 3, 17),)),
+    m.Ping(),
+    m.Pong(3),
     m.Stop(),
     m.Report(3, 12, 1),
     m.Failed(3, "CorruptBlockError", "block 5"),

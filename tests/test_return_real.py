@@ -17,6 +17,7 @@ from lambdascale.cluster.records import BlockRecord, Record, ReturnRecord, RunLo
 from lambdascale.config import ScaleSpec
 from lambdascale.engine.device import DeviceModel
 from lambdascale.experiments.agents import agent_site
+from lambdascale.experiments.ground import Ground
 from lambdascale.experiments.inputs import Inputs
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.run import in_processes
@@ -70,15 +71,14 @@ def come_back(folder: str, transport: str, lease_s: float, harm: Harm) -> RunLog
         device=DeviceModel(bandwidth=packed.layout.nbytes / 0.06, flops=1e12),
     )
     requests = tuple(
-        Request(i, tuple((i * 41 + 7 * j) % 500 for j in range(2 + (5 * i) % 19)), 32)
-        for i in range(30)
+        Request(i, tuple((i * 41 + 7 * j) % 500 for j in range(2 + (5 * i) % 19)), 20)
+        for i in range(20)
     )
     inputs = Inputs(ImageSource.of(packed, block_checksums(packed, BLOCKS)), requests)
     session = scale_out(spec, inputs)
     session = replace(
         session,
         cluster=replace(session.cluster, restart_s=0.2),
-        agents=tuple(replace(agent, lease_s=lease_s) for agent in session.agents),
     )
     receiver = Receiver()
     log = RunLog(receiver)
@@ -90,7 +90,8 @@ def come_back(folder: str, transport: str, lease_s: float, harm: Harm) -> RunLog
             await harm(controller, site.pid)
             await serving
 
-        in_processes(session, log, site, time.monotonic(), work)
+        ground = replace(Ground.fresh(site.host), lease_s=lease_s)
+        in_processes(session, log, site, time.monotonic(), work, ground)
         assert within(lambda: not psutil.Process(site.pid).children()), "no agent is left"
     assert not own_children()
     model, outputs = reference_model(folder), RunResult.of(spec, log.records, requests).outputs()
@@ -106,8 +107,9 @@ def check_used_again(log: RunLog) -> ReturnRecord:
     return back
 
 
-@pytest.mark.parametrize("lease_s", [0.0, 20.0], ids=["no lease", "lease"])
-@pytest.mark.parametrize("transport", ["shm", "tcp"])
+@pytest.mark.parametrize(
+    ("transport", "lease_s"), [("shm", 0.0), ("tcp", 20.0)], ids=["no lease", "lease"]
+)
 def test_a_killed_receiver_comes_back_and_gives_tokens_again(
     transport: str, lease_s: float, tiny_model: TinyModel
 ):
@@ -115,9 +117,8 @@ def test_a_killed_receiver_comes_back_and_gives_tokens_again(
     assert check_used_again(log).blocks == 0, "its memory is gone"
 
 
-@pytest.mark.parametrize("transport", ["shm", "tcp"])
-def test_a_receiver_that_was_cut_off_gets_what_it_lacks(transport: str, tiny_model: TinyModel):
-    log = come_back(str(tiny_model("llama")), transport, 20.0, cut_off)
+def test_a_receiver_that_was_cut_off_gets_what_it_lacks(tiny_model: TinyModel):
+    log = come_back(str(tiny_model("llama")), "tcp", 20.0, cut_off)
     assert check_used_again(log).blocks > 3
     mine = [r.block for r in log.records if isinstance(r, BlockRecord) and r.node == VICTIM]
     assert len(mine) == len(set(mine)), "no block came twice"
