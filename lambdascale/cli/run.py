@@ -113,15 +113,17 @@ def _keep(result: "RunResult", options: argparse.Namespace) -> None:
 
 
 def _as_text(result: "RunResult") -> str:
+    from lambdascale.cli.losses import losses_text
     from lambdascale.experiments.decisions import decisions, decisions_text
     from lambdascale.experiments.summary import summarise, summary_text
 
     parts = (
         result.notes[0],
         decisions_text(decisions(result)),
+        losses_text(result),
         summary_text(summarise(result)) + "\n" + _provenance(result),
     )
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
 
 
 def _provenance(result: "RunResult") -> str:
@@ -139,6 +141,7 @@ def _provenance(result: "RunResult") -> str:
 
 
 def _as_json(result: "RunResult") -> dict[str, object]:
+    from lambdascale.cli.losses import losses_json
     from lambdascale.experiments.decisions import decisions
     from lambdascale.experiments.summary import summarise
 
@@ -148,5 +151,6 @@ def _as_json(result: "RunResult") -> dict[str, object]:
         "note": result.notes[0],
         "summary": summarise(result).to_dict("records"),
         "decisions": decisions(result).to_dict("records"),
+        "losses": losses_json(result),
         "outputs": {str(request): list(tokens) for request, tokens in outputs.items()},
     }

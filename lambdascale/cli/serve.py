@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from lambdascale.cli.loading import loading
+from lambdascale.cli.losses import tell
 from lambdascale.cli.options import number, positive
 from lambdascale.cli.run import DEFAULT_MODEL
 from lambdascale.cli.run_options import Row, add_rows
@@ -90,7 +91,7 @@ def run(options: argparse.Namespace) -> None:
         told = {"address": address, "models": served.models}
         print(json.dumps(told) if options.json else text, flush=True)
 
-    serve(spec, endpoint, ready)
+    serve(spec, endpoint, ready, tell)
 
 
 def _key(path: Path | None) -> str:

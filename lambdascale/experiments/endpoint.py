@@ -14,7 +14,7 @@ from lambdascale.cluster.controller import Controller
 from lambdascale.cluster.records import Record, RunLog
 from lambdascale.errors import ConfigError, LambdaScaleError
 from lambdascale.experiments.agents import agent_site
-from lambdascale.experiments.run import in_processes
+from lambdascale.experiments.run import Watch, ignore, in_processes
 from lambdascale.experiments.session import Session
 from lambdascale.experiments.trace_run import Workload, check_cluster_memory, trace_session
 from lambdascale.experiments.trace_spec import TraceSpec
@@ -43,14 +43,16 @@ class Served:
 Ready = Callable[[Served], None]
 
 
-def serve(spec: TraceSpec, endpoint: Endpoint, ready: Ready) -> None:
+def serve(spec: TraceSpec, endpoint: Endpoint, ready: Ready, watch: Watch = ignore) -> None:
     """Serve the models of `spec` until stopped or interrupted; `ready` is told where once it takes requests.
 
-    Nothing of the specification's trace counts. Raises LambdaScaleError.
+    `watch` sees every record as it happens, in another thread. Nothing of the specification's trace counts.
+    Raises LambdaScaleError.
     """
     called_s = time.monotonic()
     with bound(endpoint) as sock, agent_site() as site:
-        service = _Service(spec, [load_packed(model, spec.dtype) for model in spec.models])
+        packed = [load_packed(model, spec.dtype) for model in spec.models]
+        service = _Service(spec, packed, watch)
         check_cluster_memory(spec, service.session)
 
         async def work(controller: Controller) -> None:
@@ -62,7 +64,7 @@ def serve(spec: TraceSpec, endpoint: Endpoint, ready: Ready) -> None:
 class _Service:
     """What is served, and what becomes of its records."""
 
-    def __init__(self, spec: TraceSpec, packed: Sequence[PackedModel]) -> None:
+    def __init__(self, spec: TraceSpec, packed: Sequence[PackedModel], watch: Watch) -> None:
         images = {p.layout.model: _image(spec, p) for p in packed}
         if len(images) < len(packed):
             raise ConfigError("two models have the same name; rename the folder of one of them")
@@ -70,11 +72,13 @@ class _Service:
         self._models = {p.layout.model: Model.of(p, spec.max_length) for p in packed}
         self._metrics = Metrics({name: image.blocks for name, image in images.items()})
         self._streams = Streams()
+        self._watch = watch
 
     def see(self, record: Record) -> None:
         """Pass a record on."""
         self._streams.see(record)
         self._metrics.see(record)
+        self._watch(record)
 
     async def run(
         self,

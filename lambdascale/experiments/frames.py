@@ -46,6 +46,8 @@ COLUMNS = {
         "time_s:float"
     ),
     "refusals": "run:str request:int model:str time_s:float retry_after_s:float",
+    "failures": "run:str request:int model:str time_s:float",
+    "losses": "run:str node:int why:str time_s:float",
 }
 
 

@@ -12,6 +12,8 @@ from typing import Any
 from lambdascale.cluster.records import (
     SCALE_PHASES,
     AllocationRecord,
+    FailedRecord,
+    LossRecord,
     Record,
     RefusedRecord,
     ResidencyRecord,
@@ -32,6 +34,8 @@ def serverless_rows(records: Sequence[Record]) -> Mapping[str, list[Row]]:
         "residency": _residency([r for r in records if isinstance(r, ResidencyRecord)]),
         "switches": plain_rows([r for r in records if isinstance(r, SwitchRecord)]),
         "refusals": plain_rows([r for r in records if isinstance(r, RefusedRecord)]),
+        "failures": plain_rows([r for r in records if isinstance(r, FailedRecord)]),
+        "losses": plain_rows([r for r in records if isinstance(r, LossRecord)]),
     }
 
 
