@@ -1,10 +1,6 @@
 """A real `lambdascale serve` for tests: a process of its own, asked over HTTP; nothing of it stays."""
 
-import json
-import os
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,23 +11,18 @@ import httpx
 from leftovers import footprint, within
 from openai import OpenAI
 
-from lambdascale.cli.serve import KEY_VARIABLE
+from lambdascale.experiments.endpoint_process import END_S, EndpointProcess, endpoint_process
 
-START_S, END_S = 90.0, 20.0
 KEY = "a key of tests".replace(" ", "-")
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class Server(EndpointProcess):
     """Where it is, and which model it has."""
 
-    process: subprocess.Popen[str]
-    address: str
-    model: str
-
     @property
-    def root(self) -> str:
-        return self.address.removesuffix("/v1")
+    def model(self) -> str:
+        return self.models[0]
 
     def client(self, key: str = KEY) -> OpenAI:
         return OpenAI(base_url=self.address, api_key=key, max_retries=0, timeout=60)
@@ -53,24 +44,13 @@ def serving(
     model: Path | str, *options: object, signalled: signal.Signals = signal.SIGTERM
 ) -> Iterator[Server]:
     """Serve `model` on a free port; at the end a signal, and whatever is left then is an error."""
-    with tempfile.TemporaryDirectory() as scratch:
-        environment = os.environ | {"TMPDIR": scratch, KEY_VARIABLE: KEY}
-        command = [sys.executable, "-m", "lambdascale", "serve", "--json", "--port", "0"]
-        process = subprocess.Popen(
-            [*command, "--model", str(model), *map(str, options)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        assert process.stdout is not None
-        try:
-            told = json.loads(process.stdout.readline())
-            taken = footprint(process.pid, Path(scratch))
-            yield Server(process, told["address"], told["models"][0])
-            process.send_signal(signalled)
-            assert process.wait(END_S) == 128 + signalled
-            assert within(lambda: taken.gone)
-        finally:
-            process.kill()
-            process.wait()
-            process.stdout.close()
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        endpoint_process(("--model", model, *options), KEY, {"TMPDIR": scratch}) as endpoint,
+    ):
+        process = endpoint.process
+        taken = footprint(process.pid, Path(scratch))
+        yield Server(process, endpoint.address, endpoint.models, endpoint.errors, KEY)
+        process.send_signal(signalled)
+        assert process.wait(END_S) == 128 + signalled
+        assert within(lambda: taken.gone)

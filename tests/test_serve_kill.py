@@ -1,51 +1,19 @@
 """Agents that are killed under the endpoint: every client gets the right tokens all the same."""
 
-import threading
-from pathlib import Path
-
-import psutil
 import pytest
-from engine_driver import reference, reference_model
-from serving import Server, serving
 
-from lambdascale.model.packed import PackedModel
-from lambdascale.model.text import Tokenizer
-from lambdascale.workload.request import Request, Sampling
+from lambdascale.experiments.kills import KillSpec, metrics, replays
 
 pytestmark = pytest.mark.alone
 
-NUM_CLIENTS, MAX_TOKENS, NUM_KILLS = 12, 30, 2
+SHORT = KillSpec(seconds=8.0, speedup=6.0, max_tokens=16, num_prompts=4, num_kills=2, link_gbps=5.0)
 
 
-def agents(server: Server) -> list[psutil.Process]:
-    """The processes of its agents: children of the nursery."""
-    (nursery,) = psutil.Process(server.process.pid).children()
-    return nursery.children()
-
-
-def test_every_answer_is_right_although_agents_are_killed(smollm2: PackedModel):
-    answers: dict[int, str] = {}
-    with serving("smollm2-135m", "--nodes", 4, "--slots", 3, "--link-gbps", 5) as server:
-
-        def ask(number: int) -> None:
-            with server.client() as client, client.completions.create(
-                model="smollm2-135m", prompt=f"Client {number} says", max_tokens=MAX_TOKENS,
-                temperature=1.0, seed=number, stream=True,
-            ) as stream:  # fmt: skip
-                answers[number] = "".join(event.choices[0].text for event in stream)
-
-        threads = [threading.Thread(target=ask, args=(n,)) for n in range(NUM_CLIENTS)]
-        for thread in threads:
-            thread.start()
-        for kill in range(NUM_KILLS):
-            threads[kill].join(1.5)
-            agents(server)[0].kill()
-        for thread in threads:
-            thread.join(90)
-        assert server.process.poll() is None
-    tokenizer, model = Tokenizer(smollm2), reference_model(Path(smollm2.folder))
-    for number in range(NUM_CLIENTS):
-        prompt = tokenizer.encode(f"Client {number} says")
-        tokens = reference(model, Request(0, prompt, MAX_TOKENS, Sampling(1.0, seed=number)))
-        ends = [i for i, token in enumerate(tokens) if token in tokenizer.stop_ids]
-        assert answers[number] == tokenizer.decode(tokens[: ends[0]] if ends else tokens), number
+def test_every_answer_is_right_although_agents_are_killed():
+    result = replays(SHORT)
+    assert list(result.requests["failure"].unique()) == [""]
+    assert result.requests["right"].all(), result.requests[~result.requests["right"]]
+    (run,) = result.runs.to_dict("records")
+    assert run["lost"] == SHORT.num_kills
+    assert result.kills["in_flight"].max() > 0, "somebody was being served"
+    assert next(metrics(result)).values == (1.0,)

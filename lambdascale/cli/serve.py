@@ -15,9 +15,8 @@ from lambdascale.errors import ConfigError
 from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.model.catalogue import CATALOGUE
 from lambdascale.policy import POLICIES, ScalingPolicy
-from lambdascale.serve.limits import Endpoint
+from lambdascale.serve.limits import KEY_VARIABLE, Endpoint
 
-KEY_VARIABLE = "LAMBDASCALE_API_KEY"
 DEFAULTS = Endpoint()
 
 ENDPOINT: tuple[Row, ...] = (

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lambdascale.errors import ConfigError
 
+KEY_VARIABLE = "LAMBDASCALE_API_KEY"  # of the environment that `lambdascale serve` is started in
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
