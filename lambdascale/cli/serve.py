@@ -7,11 +7,12 @@ from pathlib import Path
 
 from lambdascale.cli.loading import loading
 from lambdascale.cli.losses import tell
-from lambdascale.cli.options import number, positive
+from lambdascale.cli.options import add_cluster, number, positive
 from lambdascale.cli.run import DEFAULT_MODEL
 from lambdascale.cli.run_options import Row, add_rows
 from lambdascale.config import SystemSpec
 from lambdascale.errors import ConfigError
+from lambdascale.experiments.clusters import Cluster, placed
 from lambdascale.experiments.trace_spec import TraceSpec
 from lambdascale.model.catalogue import CATALOGUE
 from lambdascale.policy import POLICIES, ScalingPolicy
@@ -43,9 +44,8 @@ CLUSTER: tuple[Row, ...] = (
     ("--slots S", int, 8, "requests served at once per instance"),
     ("--max-length L", int, 512, "tokens of a request and its answer, at most"),
     ("--blocks B", int, 16, "blocks that a model is cut into"),
-    ("--link-gbps R", number, 0.0, "rate of every link in Gbit/s; 0: no limit"),
+    ("--link-gbps R", number, None, "rate of every link in Gbit/s (no limit)"),
     ("--ssd-gbps R", number, 0.0, "rate of every SSD in Gbit/s; 0: no limit"),
-    ("--transport NAME", str, "shm", "shm or tcp"),
     ("--start-timeout S", positive, 600.0, "give up if the nodes are not up within S seconds"),
 )
 SYSTEM: tuple[Row, ...] = (
@@ -68,6 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(CATALOGUE)} (default), or a folder of Hugging Face safetensors; again for several",
     )
     parser.add_argument("--dtype", default="float32", help="float32 or bfloat16 (float32)")
+    add_cluster(parser)
     add_rows(parser, {"the endpoint": ENDPOINT, "the cluster": CLUSTER, "the system": SYSTEM})
 
 
@@ -80,7 +81,8 @@ def run(options: argparse.Namespace) -> None:
         options.max_header,
         options.max_connections,
     )
-    spec = _spec(options)
+    cluster = Cluster.read(options.cluster) if options.cluster else None
+    spec, placement = placed(_spec(options), cluster, options.transport, options.link_gbps)
     with loading("the endpoint", options.json):
         from lambdascale.experiments.endpoint import Served, serve  # slow to import
 
@@ -90,7 +92,7 @@ def run(options: argparse.Namespace) -> None:
         told = {"address": address, "models": served.models}
         print(json.dumps(told) if options.json else text, flush=True)
 
-    serve(spec, endpoint, ready, tell)
+    serve(spec, endpoint, ready, tell, placement)
 
 
 def _key(path: Path | None) -> str:
@@ -127,8 +129,6 @@ def _spec(options: argparse.Namespace) -> TraceSpec:
         max_slots=options.slots,
         max_length=options.max_length,
         initial_gpu=options.initial_gpu,
-        transport=options.transport,
-        link_gbps=options.link_gbps,
         ssd_gbps=options.ssd_gbps,
         timeout_s=options.start_timeout,
         label="serve",

@@ -18,6 +18,7 @@ from lambdascale.experiments.run import Watch, ignore, in_processes
 from lambdascale.experiments.session import Session
 from lambdascale.experiments.trace_run import Workload, check_cluster_memory, trace_session
 from lambdascale.experiments.trace_spec import TraceSpec
+from lambdascale.fleet.placement import Placement
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.checksum import block_checksums
 from lambdascale.model.image import ImageSource
@@ -43,14 +44,20 @@ class Served:
 Ready = Callable[[Served], None]
 
 
-def serve(spec: TraceSpec, endpoint: Endpoint, ready: Ready, watch: Watch = ignore) -> None:
+def serve(
+    spec: TraceSpec,
+    endpoint: Endpoint,
+    ready: Ready,
+    watch: Watch = ignore,
+    placement: Placement | None = None,
+) -> None:
     """Serve the models of `spec` until stopped or interrupted; `ready` is told where once it takes requests.
 
-    `watch` sees every record as it happens, in another thread. Nothing of the specification's trace counts.
-    Raises LambdaScaleError.
+    `watch` sees every record as it happens, in another thread. Agents are on a cluster where `placement` says
+    so, else on this machine. Nothing of the specification's trace counts. Raises LambdaScaleError.
     """
     called_s = time.monotonic()
-    with bound(endpoint) as sock, agent_site() as site:
+    with bound(endpoint) as sock, agent_site(placement) as site:
         packed = [load_packed(model, spec.dtype) for model in spec.models]
         service = _Service(spec, packed, watch)
         check_cluster_memory(spec, service.session)

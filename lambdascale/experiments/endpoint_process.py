@@ -1,4 +1,4 @@
-"""A `lambdascale serve` in a process of its own, as a user would start it: its agents, metrics and complaints."""
+"""A `lambdascale serve` in a process of its own, as a user would start it, and what can be seen of it."""
 
 import json
 import os

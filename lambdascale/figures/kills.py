@@ -1,4 +1,4 @@
-"""A trace with and without kills: when each request had its first token, when nodes died (beyond the paper)."""
+"""A trace with and without kills: when requests had first tokens, and when nodes died (beyond the paper)."""
 
 from matplotlib.figure import Figure
 from pandas import DataFrame
