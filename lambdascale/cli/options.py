@@ -8,7 +8,6 @@ from lambdascale.config import ScaleSpec, SystemSpec
 from lambdascale.errors import ConfigError
 from lambdascale.multicast.order import ORDERS
 from lambdascale.multicast.plan import ALGORITHMS
-from lambdascale.transport.registry import TRANSPORTS
 from lambdascale.workload.request import Sampling
 
 MAX_TRANSFERS = 2_000_000  # of a plan; a larger one would take minutes and gigabytes
@@ -62,19 +61,6 @@ def add_shape(parser: argparse.ArgumentParser) -> None:
         "--order",
         metavar="NAME",
         help=f"order of the blocks: {known} (default: the algorithm's own)",
-    )
-
-
-def add_cluster(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names a cluster, and the one of how blocks are exchanged."""
-    parser.add_argument(
-        "--cluster",
-        metavar="FILE",
-        type=Path,
-        help="run on the agents of this cluster file (see artifact/clusters)",
-    )
-    parser.add_argument(
-        "--transport", help=f"{' or '.join(TRANSPORTS)} (default shm, or the cluster's)"
     )
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lambdascale.cli import run_options
+from lambdascale.cli.cluster_options import add_cluster
 from lambdascale.cli.loading import loading
-from lambdascale.cli.options import add_cluster
 from lambdascale.engine.device import DeviceModel
 from lambdascale.errors import ConfigError
 from lambdascale.experiments.agents import agent_site

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lambdascale.cli.cluster_options import add_cluster
 from lambdascale.cli.loading import loading
 from lambdascale.cli.options import (
-    add_cluster,
     add_run,
     positive,
     read_prompts,

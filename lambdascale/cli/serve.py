@@ -5,9 +5,10 @@ import json
 import os
 from pathlib import Path
 
+from lambdascale.cli.cluster_options import add_cluster
 from lambdascale.cli.loading import loading
 from lambdascale.cli.losses import tell
-from lambdascale.cli.options import add_cluster, number, positive
+from lambdascale.cli.options import number, positive
 from lambdascale.cli.run import DEFAULT_MODEL
 from lambdascale.cli.run_options import Row, add_rows
 from lambdascale.config import SystemSpec
