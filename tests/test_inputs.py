@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -154,8 +155,8 @@ async def registered(session: Session) -> int:
     control = StreamControl(b"secret")
     listener = await control.listen()
     transport = Counting(await open_transport("shm", 0, b"secret"))
-    channel = await control.connect(listener.address, 0)
-    agent = Agent(0, Leaves(channel, transport, TorchEngine, FileStorage()))
+    connect = partial(control.connect, listener.address, 0)
+    agent = Agent(0, Leaves(connect, transport, TorchEngine, FileStorage()))
     running = asyncio.ensure_future(agent.run())
     controller = await listener.accept()
     capacity, num_lanes = session.cluster.capacity, session.cluster.num_nodes

@@ -35,6 +35,10 @@ class Assignments:
         del self._of[node]
         self._free.discard(node)
 
+    def enter(self, node: int) -> None:
+        """A node that was lost is back, and free."""
+        self.assign(node, None)
+
     def num_in_places(self, span: int) -> int:
         """How many nodes are in places for instances of `span` nodes, all of which are here?"""
         if len(self._of) == self._num_places:

@@ -27,10 +27,12 @@ async def bring_up(
     members: Members,
     log: RunLog,
 ) -> None:
-    """Wait until every agent is up and prepared and holds its initial copies."""
+    """Wait until every agent is up and prepared and holds its initial copies; take over what agents hold."""
     await members.join()
     log.phase("agents up")
-    await _prepare(system, cluster, services, members)
+    members.tell(cluster.nodes, preparation(system, cluster, services))
+    for message in await members.gather(m.Prepared, "the preparation of all nodes", PREPARE_S):
+        stock.find(message.node, message.held)
     await _fill(services, stock, members)
     log.phase("prepared")
     if cluster.preconnect and cluster.num_nodes > 1:
@@ -38,33 +40,36 @@ async def bring_up(
     log.phase("connected")
 
 
-async def _prepare(
-    system: SystemSpec, cluster: ClusterSpec, services: Mapping[str, Service], members: Members
-) -> None:
+def preparation(
+    system: SystemSpec, cluster: ClusterSpec, services: Mapping[str, Service]
+) -> m.Prepare:
+    """Return what every agent is to get ready."""
     deployments = [service.deployment for service in services.values()]
     hosted = tuple(m.Hosted(d.model, d.image, d.limits) for d in deployments)
     capacity, lanes = cluster.capacity, min(cluster.num_nodes, MAX_LANES)
     report_s = system.message_s if system.barrier else COALESCE_S
-    prepare = m.Prepare(hosted, capacity.gpu, capacity.host, lanes, report_s)
-    members.tell(cluster.nodes, prepare)
-    await members.gather(m.Prepared, "the preparation of all nodes", PREPARE_S)
+    return m.Prepare(hosted, capacity.gpu, capacity.host, lanes, report_s)
 
 
 async def _fill(services: Mapping[str, Service], stock: Stock, members: Members) -> None:
-    """Load what lies in memory from the start."""
+    """Load what lies in memory from the start, and is not there from an earlier controller."""
     missing: set[tuple[int, Tier, str]] = set()
     for service in services.values():
         for node, tier in sorted(service.deployment.initial.items()):
             if tier is Tier.SSD:
                 continue  # it lies there
+            if node in stock.holders(service.model, tier):
+                continue  # it was found there
             if not stock.make_room(node, tier, service.model):
+                if stock.exists(service.model):
+                    continue  # what was found takes the room
                 raise ConfigError(
                     f"the initial copies of {service.model} and others do not fit into the "
                     f"{tier.name} tier of node {node}; give it more bytes"
                 )
-            slices = stock.slices[service.model]
-            for member, blocks in zip(slices.nodes(node), slices.blocks, strict=True):
-                members.send(member, m.Load(service.model, Tier.SSD, tier, tuple(blocks)))
+            for member in stock.slices[service.model].nodes(node):
+                lacking = stock.lacking(member, tier, service.model)
+                members.send(member, m.Load(service.model, Tier.SSD, tier, lacking))
                 missing.add((member, tier, service.model))
     while missing:
         message = await members.receive()

@@ -10,9 +10,9 @@ from typing import Any
 
 from lambdascale.clock import deadline
 from lambdascale.cluster.balance import Balance
-from lambdascale.cluster.bring_up import bring_up
+from lambdascale.cluster.bring_up import bring_up, preparation
 from lambdascale.cluster.deployment import ClusterSpec, Deployment, check, check_requests, model_of
-from lambdascale.cluster.members import Ended, Members
+from lambdascale.cluster.members import Came, Died, Ended, Event, Members
 from lambdascale.cluster.records import (
     BlockRecord,
     CorruptRecord,
@@ -21,6 +21,7 @@ from lambdascale.cluster.records import (
     RunLog,
 )
 from lambdascale.cluster.recovery import Recovery
+from lambdascale.cluster.returns import Returns
 from lambdascale.cluster.service import Service
 from lambdascale.cluster.stock import Stock
 from lambdascale.cluster.switching import Switching
@@ -60,6 +61,8 @@ class Controller:
         self._recovery = Recovery(
             system, cluster, self.services, self.stock, self._balance.expansion, members, log
         )
+        prepare = preparation(system, cluster, self.services)
+        self._returns = Returns(prepare, cluster, self.stock, self._recovery, members, log)
         self._balance.paused = lambda: self._recovery.under_way
         self._pending = 0
         self._open = False  # requests may come that nobody has told it of
@@ -95,7 +98,13 @@ class Controller:
         self.stock.begin()
         self._balance.begin()
         self._changed()
-        await _until(self._over, self._arrive(requests), self._react(), self._balance.run())
+        await _until(
+            self._over,
+            self._arrive(requests),
+            self._react(),
+            self._balance.run(),
+            self._returns.run(),
+        )
 
     async def _arrive(self, requests: Sequence[Request]) -> None:
         """Let requests in when their time comes (open loop); refused ones try again when they are told to."""
@@ -163,10 +172,20 @@ class Controller:
                 await self._members.end(message.peer)
             self._handle(message)
 
-    def _handle(self, message: m.Message | Ended) -> None:
+    def _handle(self, message: m.Message | Event) -> None:
         match message:
             case Ended():
-                self._recovery.ended(message)
+                self._returns.ended(message.node)
+                if message.node in self.stock.assignments.of:
+                    self._recovery.ended(message)
+            case Died():
+                self._returns.died(message.node)
+                self._recovery.quiet(message.node)
+            case Came():
+                self._returns.came(message)
+                self._recovery.quiet(message.node)
+            case m.Prepared():
+                self._returns.prepared(message)
             case m.LossNoted():
                 self._recovery.noted(message)
             case m.Coverage():
@@ -184,6 +203,7 @@ class Controller:
                 self._corrupt(message)
             case m.Connected():
                 self._balance.connected(message)
+        self._returns.go_on()
         self._changed()
 
     def _changed(self) -> None:

@@ -15,10 +15,11 @@ from typing import Any
 from lambdascale.clock import now
 from lambdascale.cluster.links import Links
 from lambdascale.cluster.tags import GPU, Kind, tag
-from lambdascale.control.messages import Arrival
+from lambdascale.control.messages import Arrival, Held
 from lambdascale.errors import CorruptBlockError
 from lambdascale.model.image import ImageSource
 from lambdascale.multicast.schedule import Transfer
+from lambdascale.storage.tiers import Tier
 from lambdascale.transport.base import Lane, Region
 
 MAX_ATTEMPTS = 4  # of one block; more corruption than that is not chance
@@ -113,6 +114,11 @@ class ModelCopy:
         """The bytes of the region that the blocks of these parts take."""
         offsets = self._blocks.offsets
         return self.base + offsets[self._own.start], self.base + offsets[self._own.stop]
+
+    def held(self, tier: Tier, model: str) -> Held:
+        """Return the blocks that are verified."""
+        blocks = tuple(block for block in self._own if self._verified[block].is_set())
+        return Held(model, tier, self.base, self.parts.start, self.parts.stop, blocks)
 
     def is_block(self, block: int, offset: int) -> bool:
         """Would `block` of this copy lie at `offset` of the region?"""

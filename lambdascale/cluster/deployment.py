@@ -24,7 +24,8 @@ class ClusterSpec:
     `latency_s` and `device` are what predictions of times go by, if known.
     `nodes_per_host` consecutive nodes share a host: blocks come to it once and go on over its own links.
     A scale-out takes `decision_s` to decide upon; nodes that it takes, unless they start hot, then go
-    through `set_up` (phase, seconds) before they get links.
+    through `set_up` (phase, seconds) before they get links. The agent of a node that has ended is started
+    again after `restart_s` (None: never).
     """
 
     num_nodes: int
@@ -37,6 +38,7 @@ class ClusterSpec:
     nodes_per_host: int = 1
     decision_s: float = 0.0
     set_up: tuple[tuple[str, float], ...] = ()
+    restart_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.num_nodes < 1:
@@ -48,6 +50,8 @@ class ClusterSpec:
         for what, seconds in (("decision_s", self.decision_s), *self.set_up):
             if not 0 <= seconds < math.inf:
                 raise ConfigError(f"{what} is {seconds}; give seconds, 0 or more")
+        if self.restart_s is not None and not 0 <= self.restart_s < math.inf:
+            raise ConfigError(f"restart_s is {self.restart_s}; give seconds, 0 or more, or None")
 
     def host_of(self, node: int) -> int:
         """Return the host of a node: consecutive nodes share one."""

@@ -1,6 +1,7 @@
 """Where an agent process begins: real leaves around the same `Agent` that the simulation runs."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 from lambdascale.cluster.agent import Agent, Leaves
@@ -19,12 +20,14 @@ def main(argument: str) -> None:
 
 
 async def _run(agent: AgentSpec, secret: bytes) -> None:
-    channel = await StreamControl(secret).connect(agent.controller, agent.node)
+    control = StreamControl(secret)
     transport = await open_transport(agent.transport, agent.node, secret, agent.rate, agent.host)
     storage = FileStorage(ssd_rate=agent.ssd_rate, pcie_rate=agent.pcie_rate)
 
     def make_engine() -> TorchEngine:
         return TorchEngine(floor=agent.floor)
 
-    leaves = Leaves(channel, transport, make_engine, storage, Path(agent.ssd))
+    connect = partial(control.connect, agent.controller, agent.node)
+    ssd = Path(agent.ssd)
+    leaves = Leaves(connect, transport, make_engine, storage, ssd, agent.lease_s)
     await Agent(agent.node, leaves).run()

@@ -7,7 +7,6 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 
 from lambdascale.cluster.deployment import ClusterSpec
 from lambdascale.cluster.growth import Growth
@@ -44,7 +43,7 @@ class Expansion:
         self._log = log
         self._ids = itertools.count()  # of pipelines, whatever their model
         self._numbers = itertools.count()
-        self._connecting: dict[int, Growth] = {}
+        self._connecting: dict[int, tuple[Service, Growth]] = {}
         self._timetable = Timetable()
         self._growths: list[Growth] = []  # in which something is still to be sent
 
@@ -83,50 +82,52 @@ class Expansion:
         """Let the members work: those that are hot at once, the others when they are set up."""
         growth.phases.reached("decided")
         growth.phases.reached("prepared")
-        self._set_up(growth, self._cluster.set_up if growth.plan.groups else ())
+        self._set_up(service, growth, self._cluster.set_up if growth.plan.groups else ())
         service.reshape(growth)
 
-    def _set_up(self, growth: Growth, steps: Sequence[tuple[str, float]]) -> None:
+    def _set_up(self, service: Service, growth: Growth, steps: Sequence[tuple[str, float]]) -> None:
         """Let the members that load go through `steps`, then open links."""
         if not steps:
-            self._connect(growth)
+            self._connect(service, growth)
             return
         (phase, seconds), *others = steps
 
         def done() -> None:
             growth.phases.reached(phase)
-            self._set_up(growth, others)
+            self._set_up(service, growth, others)
 
         self._timetable.after(seconds, done)
 
-    def _connect(self, growth: Growth) -> None:
+    def _connect(self, service: Service, growth: Growth) -> None:
         """Let blocks move, at once or when the links are open."""
         if self._cluster.preconnect or growth.connect(self._members.send, self._members.addresses):
-            self._start(growth)
+            self._start(service, growth)
         else:
-            self._connecting[growth.number] = growth
+            self._connecting[growth.number] = service, growth
 
     def connected(self, message: m.Connected) -> None:
         """A node has its links; the last one starts the scale-out."""
-        growth = self._connecting.get(message.token)
-        if growth is not None and growth.connected(message.node):
-            del self._connecting[message.token]
-            self._start(growth)
+        waiting = self._connecting.get(message.token)
+        if waiting is not None and waiting[1].connected(message.node):
+            self._start(*self._connecting.pop(message.token))
 
     def lost(self) -> None:
         """Nodes are gone, and no links to or from them are waited for: start what waited for no others."""
-        for number, growth in list(self._connecting.items()):
+        for number, (_, growth) in list(self._connecting.items()):
             if not growth.connecting:
-                del self._connecting[number]
-                self._start(growth)
+                self._start(*self._connecting.pop(number))
 
     def new_wave(self) -> int:
         """Return a number for the sends of a repair."""
         return next(self._numbers)
 
-    def _start(self, growth: Growth) -> None:
-        """Let blocks move as soon as the system has set up its groups."""
-        start = partial(growth.start, self._members.send, self._stock)
+    def _start(self, service: Service, growth: Growth) -> None:
+        """Let blocks move as soon as the system has set up its groups; some may be there."""
+
+        def start() -> None:
+            growth.start(self._members.send, self._stock)
+            service.reshape(growth)
+
         self._timetable.after(growth.setup_s, start)
 
     def _place(self, model: str, count: int) -> Placement:
@@ -189,7 +190,17 @@ class Expansion:
         for member in placement.members:
             self._take(number, model, member)
         slices = stock.slices[model]
-        return Growth(number, model, image, plan, slices, self._system, phases, self._ids, pinned)
+        held = self._held(model, [node for group in plan.groups for node in group])
+        return Growth(
+            number, model, image, plan, slices, self._system, phases, self._ids, pinned, held
+        )
+
+    def _held(self, model: str, instances: Sequence[int]) -> dict[int, frozenset[int]]:
+        """What members have already of what they are to get."""
+        stock = self._stock
+        nodes = [node for instance in instances for node in stock.slices[model].nodes(instance)]
+        held = {node: stock.held(node, Tier.GPU, model) for node in nodes}
+        return {node: blocks for node, blocks in held.items() if blocks}
 
     def _take(self, number: int, model: str, member: Member) -> None:
         """Assign a member to the model."""

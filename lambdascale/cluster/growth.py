@@ -23,6 +23,8 @@ from lambdascale.pipeline.formation import Formation
 from lambdascale.setup_times import setup_seconds
 from lambdascale.storage.tiers import Tier
 
+_NOTHING: Mapping[int, Collection[int]] = {}
+
 
 class Growth:
     """A scale-out of `model`; instances in the place of nodes until messages are made."""
@@ -38,7 +40,9 @@ class Growth:
         phases: Phases,
         ids: Iterator[int],
         pinned: Sequence[tuple[int, Tier]],
+        held: Mapping[int, Collection[int]] = _NOTHING,
     ) -> None:
+        """`held` is what nodes of members have before anything is sent."""
         self.number = number
         self.plan = plan
         self.phases = phases
@@ -60,17 +64,35 @@ class Growth:
         self._waiting: Callable[[], None] | None = None  # a start, for a repair to be planned
         self.repairing = False  # start nothing until the repair that is being planned
         self._new_loads: Sequence[LocalLoad] = ()
-        self._plan_sends(slices.transfers(plan.transfers))
         self._held: defaultdict[int, set[int]] = defaultdict(set)
-        self._expected: Mapping[int, Collection[int]] = {}  # when a repair was planned
+        for node, blocks in held.items():
+            self._held[node].update(blocks)
+        self._expected: Mapping[int, Collection[int]] = held  # or when a repair was planned
+        self._plan_sends(self._dense(slices.transfers(plan.transfers)))
         self._spoiled: defaultdict[int, set[int]] = defaultdict(set)  # what nobody sends again
         self._connecting: set[int] = set()
 
     def _plan_sends(self, transfers: Sequence[Transfer]) -> None:
-        self._transfers, slices = transfers, self._slices
+        self._transfers = transfers
         self.sending = frozenset(transfer.src for transfer in self.plan.transfers)
-        groups = [tuple(n for i in group for n in slices.nodes(i)) for group in self.plan.barriers]
-        self._barrier = Barrier(groups, transfers)
+        self._barrier = Barrier(self._groups, transfers)
+
+    @property
+    def _groups(self) -> list[tuple[int, ...]]:
+        nodes = self._slices.nodes
+        return [tuple(n for i in group for n in nodes(i)) for group in self.plan.barriers]
+
+    def _dense(self, transfers: Sequence[Transfer]) -> list[Transfer]:
+        """Leave out what members have; ticks of a group in which nothing is left are no ticks."""
+        sends = [t for t in transfers if t.block not in self._expected.get(t.dst, ())]
+        if not self._expected:
+            return sends
+        group_of = {node: i for i, group in enumerate(self._groups) for node in group}
+        ticks: defaultdict[int, set[int]] = defaultdict(set)
+        for t in sends:
+            ticks[group_of[t.dst]].add(t.tick)
+        number = {(g, tick): n for g in ticks for n, tick in enumerate(sorted(ticks[g]), start=1)}
+        return [Transfer(number[group_of[t.dst], t.tick], *t[1:]) for t in sends]
 
     @property
     def over(self) -> bool:
@@ -111,6 +133,9 @@ class Growth:
             return
         self._started = True
         self.phases.reached("connected")
+        for instance in self.plan.members if self._expected else ():
+            here = [b for b in range(self.num_blocks) if self._complete(instance, b, self._held)]
+            self.formation.arrived(instance, here)
         self._load(self.plan.loads, send)
         self._send_all(send, stock)
 
@@ -182,8 +207,7 @@ class Growth:
         self._spoiled.clear()
         self._new_loads = plan.loads[len(self.plan.loads) :]
         self.plan, self.wave, self.repairing = plan, wave, False
-        sends = self._slices.transfers(plan.transfers)
-        self._plan_sends([t for t in sends if t.block not in self._expected.get(t.dst, ())])
+        self._plan_sends(self._dense(self._slices.transfers(plan.transfers)))
 
     def introduce(self, send: Send, addresses: Mapping[int, str]) -> None:
         """Let every sender know where those are that it sends to."""

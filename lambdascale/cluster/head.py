@@ -8,7 +8,7 @@ whose only stage is the whole model.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
 
 from lambdascale.clock import now
@@ -17,7 +17,6 @@ from lambdascale.cluster.batch import Composed, MicroBatch
 from lambdascale.cluster.lock_step import FreeRun, LockStep
 from lambdascale.cluster.relay import Relay
 from lambdascale.control import messages as m
-from lambdascale.control.base import Channel
 from lambdascale.engine.base import Engine, EngineLimits, Round, Rows, Step
 from lambdascale.errors import PeerGoneError
 from lambdascale.pipeline.stages import Stage
@@ -33,13 +32,13 @@ class Head:
         limits: EngineLimits,
         max_lanes: int,
         relay: Relay,
-        channel: Channel,
+        send: Callable[[m.Message], None],
         parked: Collection[int] = (),
     ) -> None:
         self._form = form
         self._budget = limits.max_step_tokens
         self._relay = relay
-        self._channel = channel
+        self._send = send
         self._lanes = _lanes(min(len(form.stages), max_lanes), limits.max_slots)
         self._steps = LockStep(form.hop_s) if form.lock_step else FreeRun()
         self._work = [asyncio.Event() for _ in self._lanes]
@@ -93,13 +92,17 @@ class Head:
         """Stop where we are if `node` was one of the stages; is it?"""
         if all(stage.node != node for stage in self._form.stages):
             return False
-        self._broken = self._broken or PeerGoneError(node, "it was a stage")
+        self.break_off(PeerGoneError(node, "it was a stage"))
+        return True
+
+    def break_off(self, why: PeerGoneError) -> None:
+        """Stop where we are."""
+        self._broken = self._broken or why
         for trip in self._trips.values():
             trip.set_exception(self._broken)
         self._trips.clear()
         self._steps.fail(self._broken)
         self.dissolve()
-        return True
 
     def home(self, activation: Activation, rows: Rows) -> None:
         """Final rows of a lane have come back."""
@@ -110,7 +113,7 @@ class Head:
         async with asyncio.TaskGroup() as group:
             for lane in range(len(self._lanes)):
                 group.create_task(self._serve(lane, engine))
-        self._channel.send(m.Dissolved(self._form.pipeline, tuple(self._unfinished())))
+        self._send(m.Dissolved(self._form.pipeline, tuple(self._unfinished())))
         self.ended.set()
 
     def _unfinished(self) -> list[m.Seated]:
@@ -167,7 +170,7 @@ class Head:
                 outputs = batch.commit(step, [r.tokens for r in rounds])
                 if outputs:
                     times = tuple(r.time_s for r in rounds)
-                    self._channel.send(m.Tokens(self._form.pipeline, times, outputs))
+                    self._send(m.Tokens(self._form.pipeline, times, outputs))
                 self._admit()
             if not len(batch) and not self._dissolving:
                 self._work[lane].clear()
@@ -176,7 +179,7 @@ class Head:
         """Between two steps: drop what was cancelled, and say that its slot is free."""
         for request in [r for r in self._cancelled if self._drop(batch, r)]:
             del self._cancelled[request]
-            self._channel.send(m.Cancelled(self._form.pipeline, request))
+            self._send(m.Cancelled(self._form.pipeline, request))
             self._admit()
 
     def _drop(self, batch: MicroBatch, request: int) -> bool:

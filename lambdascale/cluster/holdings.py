@@ -21,6 +21,12 @@ from lambdascale.transport.base import Notice, Region
 LOADS = 2  # blocks of one load in flight: one is copied while another is verified
 
 
+def image_name(image: ImageSource) -> str:
+    """Name the file in which an image is stored by what it holds: another one is never taken for it."""
+    checksums = ",".join(map(str, image.checksums))
+    return f"{hashlib.sha256(checksums.encode()).hexdigest()[:16]}.image"
+
+
 class Holdings:
     """Creates, fills, sends and forgets copies as the controller says."""
 
@@ -91,6 +97,25 @@ class Holdings:
         await course.run(partial(self._load_all, message))
         self._loads[message.target, message.model].remove(course)
 
+    def rest(self) -> None:
+        """Begin no more sends and loads; copies stay as they are when what has begun is over."""
+        self.stop(list(self._sends))
+        for courses in self._loads.values():
+            for course in courses:
+                course.stop()
+
+    def find(self) -> tuple[m.Held, ...]:
+        """Return what is here when a controller begins: verified blocks of copies, images on the SSD."""
+        self._sends.clear()
+        found = [copy.held(tier, model) for (tier, model), copy in self._copies.items()]
+        for model, image in self._images.items():
+            path = self._ssd / image_name(image)
+            if self._storage.has(path):
+                self._stored[model] = path
+                parts, blocks = image.layout.num_parts, tuple(range(image.blocks.num_blocks))
+                found.append(m.Held(model, Tier.SSD, 0, 0, parts, blocks))
+        return tuple(found)
+
     def forsake(self, model: str) -> list[Course]:
         """Load no more blocks into the copy on the GPU; return the loads, of which some may be in flight."""
         loads = self._loads.get((Tier.GPU, model), ())
@@ -113,7 +138,7 @@ class Holdings:
     async def _store(self, message: m.Load) -> None:
         """Write a complete copy to this node's SSD, as a file of its own."""
         source, image = self.copy(message.source, message.model), self._images[message.model]
-        path = self._ssd / f"{hashlib.sha256(message.model.encode()).hexdigest()[:16]}.image"
+        path = self._ssd / image_name(image)
         for block in message.blocks:
             await source.present(block)
         await self._storage.store(source.region, source.base, image.layout.nbytes, path)

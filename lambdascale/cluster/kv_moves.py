@@ -24,6 +24,7 @@ class KvMoves:
         self._parked: Counter[int] = Counter()
         self._arrived: Counter[tuple[int, int]] = Counter()  # (peer, slot)
         self._gone: set[int] = set()
+        self._resting = False
         self._news = asyncio.Condition()
 
     @property
@@ -50,7 +51,7 @@ class KvMoves:
     async def arrived(self, peer: int, slot: int) -> None:
         """A peer has written all of one piece."""
         async with self._news:
-            if peer not in self._gone:
+            if peer not in self._gone and not self._resting:
                 self._arrived[peer, slot] += 1
                 self._news.notify_all()
 
@@ -59,6 +60,22 @@ class KvMoves:
         async with self._news:
             self._gone.add(peer)
             self._news.notify_all()
+
+    def found(self, peer: int) -> None:
+        """A peer that was gone is back."""
+        self._gone.discard(peer)
+
+    async def rest(self) -> None:
+        """Nothing that has not come by now comes."""
+        async with self._news:
+            self._resting = True
+            self._news.notify_all()
+
+    def begin(self) -> None:
+        """Work for another controller, for which nothing is on its way."""
+        self._resting = False
+        self._gone.clear()
+        self._arrived.clear()
 
     async def take(self, slot: int, length: int, pieces: Sequence[m.KvPiece]) -> bool:
         """Wait for the pieces of a slot and make them part of the cache; False if not all come.
@@ -75,10 +92,13 @@ class KvMoves:
 
     async def _wait(self, peer: int, slot: int) -> bool:
         async with self._news:
-            await self._news.wait_for(lambda: self._arrived[peer, slot] > 0 or peer in self._gone)
+            await self._news.wait_for(lambda: self._arrived[peer, slot] > 0 or self._is_gone(peer))
             came = self._arrived[peer, slot] > 0
             self._arrived[peer, slot] -= came
             return came
+
+    def _is_gone(self, peer: int) -> bool:
+        return self._resting or peer in self._gone
 
     async def _write(self, peer: int, offset: int, nbytes: int, notice: int) -> None:
         await self._links.write(peer, Lane.EXPRESS, self._kv, offset, nbytes, KV, offset, notice)

@@ -4,6 +4,8 @@ What is written to a peer that is gone is dropped: that the peer is gone is the 
 """
 
 import asyncio
+import contextlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from lambdascale.errors import PeerGoneError
@@ -19,6 +21,12 @@ def _ignore(peer: int) -> None:
     pass
 
 
+async def _close(opening: asyncio.Task[Link]) -> None:
+    """Close a link to a peer that was gone."""
+    with contextlib.suppress(PeerGoneError):
+        await (await opening).close()
+
+
 class Links:
     """Opens links on demand; peers' addresses are learnt from the controller.
 
@@ -29,16 +37,32 @@ class Links:
         self._transport = transport
         self._broken = broken
         self._gone: set[int] = set()
+        self._lives: Counter[int] = Counter()  # how often each has come back
+        self._closing: set[asyncio.Future[None]] = set()
         self._addresses: dict[int, str] = {}
         self._links: dict[tuple[int, Lane], asyncio.Task[Link]] = {}
 
-    def learn(self, addresses: Mapping[int, str]) -> None:
-        """Remember where peers are."""
+    def learn(self, addresses: Mapping[int, str]) -> list[int]:
+        """Remember where peers are; return those that were gone, and are back."""
         self._addresses.update(addresses)
+        back = sorted(self._gone & addresses.keys())
+        self._gone.difference_update(back)
+        for peer in back:
+            self._lives[peer] += 1
+            for lane in Lane:
+                if (opening := self._links.pop((peer, lane), None)) is not None:
+                    self._closing.add(closing := asyncio.ensure_future(_close(opening)))
+                    closing.add_done_callback(self._closing.discard)
+        return back
 
     def lose(self, peer: int) -> None:
-        """Write nothing to `peer` any more."""
+        """Write nothing to `peer` any more, until its address is learnt again."""
         self._gone.add(peer)
+
+    def lose_all(self) -> None:
+        """Write nothing to anybody any more."""
+        for peer in self._addresses:
+            self.lose(peer)
 
     async def write(
         self, peer: int, lane: Lane, source: Region, offset: int, nbytes: int, target: int,
@@ -47,11 +71,12 @@ class Links:
         """Write to a peer as `Link.write` does; False if it is gone."""
         if peer in self._gone:
             return False
+        life = self._lives[peer]
         try:
             link = await self.get(peer, lane)
             await link.write(source, offset, nbytes, target, target_offset, notice)
         except PeerGoneError:
-            if peer not in self._gone:
+            if peer not in self._gone and life == self._lives[peer]:
                 self.lose(peer)
                 self._broken(peer)
             return False

@@ -4,7 +4,7 @@ Instances that lack a node, pipelines that lack a stage, and whom those without 
 says when everything is quiet.
 """
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 
 from lambdascale.cluster.growth import Growth
 from lambdascale.cluster.pipelines import Pipelines, Served
@@ -31,7 +31,8 @@ class Losses:
         self._growths = growths
         self._growth_of = growth_of
         self._stock = stock
-        self._instances: list[int] = []
+        self._gone: list[int] = []  # instances that have lost nodes
+        self._instances: list[int] = []  # those of them that worked for the model
         self._broken: dict[int, Growth] = {}
         self._requests: list[int] = []
 
@@ -41,6 +42,7 @@ class Losses:
         Requests of its pipelines are resumed, at once or when the head has stopped.
         """
         instance = self._stock.slices[self._model].instance(node)
+        self._gone.append(instance)
         involved = any(growth.involves(instance) for growth in self._growths.values())
         own = self._growth_of.pop(instance, None)
         if own is not None:
@@ -80,8 +82,10 @@ class Losses:
         """All is quiet: free what is left of instances; return whom lost heads served, broken pipelines."""
         for instance in self._instances:
             self._withdraw(instance)
+        for instance in self._gone:
+            self._unpin(instance)
         left = self._requests, self._broken
-        self._instances, self._requests, self._broken = [], [], {}
+        self._gone, self._instances, self._requests, self._broken = [], [], [], {}
         return left
 
     def give_up(self, growth: Growth) -> None:
@@ -93,8 +97,12 @@ class Losses:
 
     def _withdraw(self, instance: int) -> None:
         """An instance comes to nothing, and sends nothing."""
-        copy = (instance, Tier.GPU)
-        for growth in self._growths.values():
-            self._stock.unpin_all(self._model, [pin for pin in growth.pinned if pin == copy])
-            growth.pinned = [pin for pin in growth.pinned if pin != copy]
+        self._unpin(instance, (Tier.GPU,))
         self._stock.withdraw(instance, self._model)
+
+    def _unpin(self, instance: int, tiers: Collection[Tier] = tuple(Tier)) -> None:
+        """Take back the pins of scale-outs on copies of an instance."""
+        for growth in self._growths.values():
+            taken = [pin for pin in growth.pinned if pin[0] == instance and pin[1] in tiers]
+            self._stock.unpin_all(self._model, taken)
+            growth.pinned = [pin for pin in growth.pinned if pin not in taken]

@@ -1,9 +1,13 @@
-"""The agents as the controller sees them: who has joined, what they say, and that one has gone."""
+"""The agents as the controller sees them: who is here, what they say, that one has gone or come back.
+
+An agent is *here* once its controller has been told what it holds; before that it is *coming*.
+"""
 
 import asyncio
 import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from lambdascale.clock import deadline
 from lambdascale.control import messages as m
@@ -13,53 +17,103 @@ from lambdascale.fleet.base import Fleet
 
 JOIN_S = 120.0  # importing torch in many processes on few cores is slow
 LEAVE_S = 20.0
+K = TypeVar("K", bound=m.Base)
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The agent of `node` is gone: nothing more comes from it."""
+    """The channel of `node` is closed: nothing more comes from it."""
 
     node: int
-    why: str
+    error: PeerGoneError
+
+    @property
+    def why(self) -> str:
+        return str(self.error)
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The agent of `node` has ended."""
+
+    node: int
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """An agent has said hello: it begins, or is back and quiet."""
+
+    hello: m.Hello
+    channel: Channel
+
+    @property
+    def node(self) -> int:
+        return self.hello.node
+
+
+Event = Ended | Died | Came
 
 
 class Members:
-    """Channels to all agents; their messages come out of `receive`, in one order."""
+    """Channels to all agents; what they say and what becomes of them come out of `next`, in one order."""
 
     def __init__(self, listener: Listener, fleet: Fleet, num_nodes: int) -> None:
         self._listener = listener
         self._fleet = fleet
         self._num_nodes = num_nodes
         self._channels: dict[int, Channel] = {}
-        self._inbox: asyncio.Queue[tuple[int, m.Message | Exception]] = asyncio.Queue()
-        self._readers: list[asyncio.Task[None]] = []
+        self._inbox: asyncio.Queue[tuple[int, m.Message | Exception | Died | Came]] = (
+            asyncio.Queue()
+        )
+        self._readers: dict[int, asyncio.Task[None]] = {}
+        self._watches: list[asyncio.Task[None]] = []
         self.addresses: dict[int, str] = {}
-        self.alive: dict[int, None] = {}  # who has joined and has not ended
+        self.alive: dict[int, None] = {}  # who is here
+        self._coming: dict[int, None] = {}
+        self._leases: dict[int, float] = {}
 
     async def join(self) -> None:
         """Wait until every agent has said hello; raises PeerGoneError if one ends first."""
-        died = asyncio.ensure_future(self._fleet.died())
-        greeting = asyncio.ensure_future(self._greet_all())
-        try:
-            async with deadline(JOIN_S, f"the start of {self._num_nodes} agents"):
-                await asyncio.wait((died, greeting), return_when=asyncio.FIRST_COMPLETED)
-            if not greeting.done():
-                raise PeerGoneError(died.result(), "the agent ended while starting; see its output")
-            greeting.result()
-        finally:
-            died.cancel()
-            greeting.cancel()
+        self._watches = [asyncio.ensure_future(w) for w in (self._greet_all(), self._bury_all())]
+        async with deadline(JOIN_S, f"the start of {self._num_nodes} agents"):
+            while len(self.alive) < self._num_nodes:
+                event = await self.next()
+                if isinstance(event, Came):
+                    self.admit(event)
+                    self.enter(event.node)
+                elif isinstance(event, Died):
+                    raise PeerGoneError(
+                        event.node, "the agent ended while starting; see its output"
+                    )
+                elif isinstance(event, Ended):
+                    raise event.error
 
     async def _greet_all(self) -> None:
-        while len(self._channels) < self._num_nodes:
-            channel = await self._listener.accept()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                group.create_task(self._greet(await self._listener.accept()))
+
+    async def _greet(self, channel: Channel) -> None:
+        """Learn who is there; whoever it was before has ended."""
+        try:
             hello = await channel.receive()
-            if not isinstance(hello, m.Hello):
-                raise PeerGoneError(channel.peer, f"it began with {type(hello).__name__}")
-            self._channels[hello.node] = channel
-            self.addresses[hello.node] = hello.address
-            self.alive[hello.node] = None
-            self._readers.append(asyncio.ensure_future(self._read(hello.node, channel)))
+        except PeerGoneError:
+            return
+        if not isinstance(hello, m.Hello):
+            error = PeerGoneError(channel.peer, f"it began with {type(hello).__name__}")
+            self._inbox.put_nowait((channel.peer, error))
+            return
+        earlier = self._readers.pop(hello.node, None)
+        if earlier is not None and not earlier.done():
+            earlier.cancel()
+            self._inbox.put_nowait((hello.node, PeerGoneError(hello.node, "it has come anew")))
+        self._inbox.put_nowait((hello.node, Came(hello, channel)))
+        self._readers[hello.node] = asyncio.ensure_future(self._read(hello.node, channel))
+
+    async def _bury_all(self) -> None:
+        while True:
+            node = await self._fleet.died()
+            self._inbox.put_nowait((node, Died(node)))
 
     async def _read(self, node: int, channel: Channel) -> None:
         try:
@@ -68,9 +122,24 @@ class Members:
         except Exception as error:  # raised by whoever receives next
             self._inbox.put_nowait((node, error))
 
+    def admit(self, came: Came) -> None:
+        """Talk to an agent that has come."""
+        node = came.node
+        self._channels[node], self._coming[node] = came.channel, None
+        self.addresses[node], self._leases[node] = came.hello.address, came.hello.lease_s
+
+    def enter(self, node: int) -> None:
+        """An agent is one of us from now on."""
+        del self._coming[node]
+        self.alive[node] = None
+
+    def may_live(self, node: int) -> bool:
+        """May an agent whose channel has closed go on working for a while?"""
+        return self._leases.get(node, 0.0) > 0
+
     def send(self, node: int, message: m.Message) -> None:
         """Send to one agent; what is for one that has ended is dropped."""
-        if node in self.alive:
+        if node in self.alive or node in self._coming:
             with contextlib.suppress(PeerGoneError):  # its end is about to be received
                 self._channels[node].send(message)
 
@@ -81,25 +150,35 @@ class Members:
 
     async def receive(self) -> m.Message:
         """Return the next message; raises the error an agent failed with, or that it is gone."""
-        return _sound(*await self._inbox.get())
+        while True:
+            event = await self.next()
+            if isinstance(event, Ended):
+                raise event.error
+            if not isinstance(event, Event):
+                return event
 
-    async def next(self) -> m.Message | Ended:
-        """Return the next message, or that an agent has ended; raises the error that one failed with."""
+    async def next(self) -> m.Message | Event:
+        """Return the next message or event; raises the error that an agent failed with."""
         node, message = await self._inbox.get()
-        if not isinstance(message, PeerGoneError):
-            return _sound(node, message)
-        self.alive.pop(node, None)
-        return Ended(node, str(message))
+        if isinstance(message, PeerGoneError):
+            self.alive.pop(node, None)
+            self._coming.pop(node, None)
+            return Ended(node, message)
+        return message if isinstance(message, Event) else _sound(node, message)
 
     async def end(self, node: int) -> None:
         """Kill an agent that others cannot reach: its end is then received, if it is not on its way."""
         if node in self.alive:
             await self._fleet.kill(node)
 
-    async def gather(self, kind: type[m.Base], what: str, seconds: float) -> list[m.Message]:
+    async def restart(self, node: int) -> None:
+        """Start the agent of a node again, if it has ended."""
+        await self._fleet.restart(node)
+
+    async def gather(self, kind: type[K], what: str, seconds: float) -> list[K]:
         """Wait for one message of `kind` from every agent."""
         async with deadline(seconds, what):
-            answers: list[m.Message] = []
+            answers: list[K] = []
             while len(answers) < self._num_nodes:
                 message = await self.receive()
                 if isinstance(message, kind):
@@ -108,7 +187,7 @@ class Members:
 
     async def dismiss(self) -> list[m.Report]:
         """Stop all agents and return the reports of those that live to give one."""
-        self.tell(self.alive, m.Stop())
+        self.tell((*self.alive, *self._coming), m.Stop())
         reports: dict[int, m.Report] = {}
         async with deadline(LEAVE_S, "the end of all agents"):
             while self.alive.keys() - reports.keys():
@@ -117,14 +196,14 @@ class Members:
                     reports[node] = message
                 elif isinstance(message, PeerGoneError):
                     self.alive.pop(node, None)
-                elif node not in reports:
+                elif node not in reports and not isinstance(message, Event):
                     _sound(node, message)
         return [reports[node] for node in sorted(reports)]
 
     async def close(self) -> None:
         """Close every channel."""
-        for reader in self._readers:
-            reader.cancel()
+        for task in (*self._watches, *self._readers.values()):
+            task.cancel()
         for channel in self._channels.values():
             await channel.close()
 

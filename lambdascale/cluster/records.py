@@ -184,6 +184,15 @@ class LossRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ReturnRecord:
+    """`node` is back, with so many verified blocks in all its tiers."""
+
+    node: int
+    blocks: int
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class FailedRecord:
     """`request` cannot be answered: no copy of `model` is left."""
 
@@ -206,6 +215,7 @@ Record = (
     | SwitchRecord
     | RefusedRecord
     | LossRecord
+    | ReturnRecord
     | FailedRecord
 )
 

@@ -2,6 +2,7 @@
 
     ended    forget the node; tell the survivors, who begin nothing more that has to do with it
     noted    each survivor answers when nothing of the kind is under way there any more
+    quiet    an agent with a lease outlives its channel: it is dead, or has come to rest and is back
     all have requests of broken pipelines were queued again meanwhile; now members are free, and running
              scale-outs are planned anew from what survivors hold (`growth_repair`)
 
@@ -62,7 +63,7 @@ class Recovery:
         """A node is gone; LambdaScaleError if it was the last."""
         self._log.add(LossRecord(end.node, end.why, self._log.since()))
         alive, self._any_lost = list(self._members.alive), True
-        if not alive:
+        if not alive and self._cluster.restart_s is None:
             raise self._all_ended(f", the last was {end.node} ({end.why})")
         self._stock.lose(end.node)
         services = self._services.values()
@@ -71,10 +72,18 @@ class Recovery:
         for waiting in self._noting.values():
             waiting.discard(end.node)
         self._noting[end.node] = set(alive)
+        if self._members.may_live(end.node):
+            self._noting[end.node].add(end.node)
         for node in alive:
             forsaken = tuple(s.model for s in services if s.losses.forsakes(node))
             self._members.send(node, m.NodeLost(end.node, tuple(waves), broken, forsaken))
         self._go_on()
+
+    def quiet(self, node: int) -> None:
+        """An agent has ended, or has come anew: nothing of its last life is under way."""
+        if node in self._noting:
+            self._noting[node].discard(node)
+            self._go_on()
 
     def noted(self, message: m.LossNoted) -> None:
         """A survivor has done with a node that is gone."""
@@ -137,12 +146,18 @@ class Recovery:
     def give_up(self) -> None:
         """Fail the requests for models of which no copy is left."""
         for model, service in self._services.items() if self._any_lost else ():
-            if service.router.num_waiting and not service.growths and not self._stock.exists(model):
+            waits = service.router.num_waiting and not service.growths
+            if waits and not self._exists(model):
                 self._failed[model] = self._failed.get(model, 0) + len(service.fail())
+
+    def _exists(self, model: str) -> bool:
+        """Is there a copy, or will there be one when a node is started again?"""
+        restarts = self._cluster.restart_s is not None
+        return self._stock.exists(model) or (restarts and self._stock.may_come_back(model))
 
     def check(self, num_left: int) -> None:
         """Raise NoCopyError if requests were given up, LambdaScaleError if no node is left at the end."""
-        if not num_left:
+        if not num_left and self._cluster.restart_s is None:
             raise self._all_ended()
         for model, count in self._failed.items():
             raise NoCopyError(

@@ -31,10 +31,23 @@ class Relay:
         self._slot = slot
         self._links = links
         self._broken: set[int] = set()
+        self._resting = False
+
+    def rest(self) -> None:
+        """Drop whatever comes."""
+        self._resting = True
+
+    def begin(self) -> None:
+        """Work for another controller, whose pipelines have nothing to do with those before."""
+        self._resting = False
+        self._broken.clear()
 
     def drop(self, pipelines: Collection[int]) -> None:
         """Drop what comes of pipelines that have lost a stage."""
         self._broken.update(pipelines)
+
+    def _is_dropped(self, activation: Activation) -> bool:
+        return self._resting or activation.pipeline in self._broken
 
     async def received(self, notice: Notice, home: Home) -> None:
         """Handle an activation that a peer wrote into our inbox."""
@@ -43,7 +56,7 @@ class Relay:
 
     async def send_on(self, activation: Activation, rows: Rows, home: Home) -> None:
         """Bring `rows` to stage `activation.hop`, or home after the last one."""
-        if activation.pipeline in self._broken:
+        if self._is_dropped(activation):
             return
         stages = activation.stages
         target = stages[activation.hop % len(stages)].node
@@ -58,7 +71,7 @@ class Relay:
         await self._links.write(target, Lane.EXPRESS, out, offset, nbytes, INBOX, offset, notice)
 
     async def _enter(self, activation: Activation, rows: Rows, home: Home) -> None:
-        if activation.pipeline in self._broken:
+        if self._is_dropped(activation):
             return
         if activation.hop == len(activation.stages):
             home(activation, rows)

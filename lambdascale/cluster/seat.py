@@ -35,6 +35,11 @@ class Seat:
         self._model = None
         return self._change(self._engines[model].detach())
 
+    async def clear(self) -> None:
+        """Let go of whatever has the seat; nobody works with it any more."""
+        if self._model is not None and (leaving := self.leave(self._model)) is not None:
+            await leaving
+
     async def engine(self) -> Engine:
         """Return the engine that has the seat, as soon as it is attached."""
         if self._model is None or self._changing is None:

@@ -49,11 +49,14 @@ class Stock:
         self._send = send
         self._log = log
         self._missing: dict[tuple[int, Tier, str], set[int]] = {}
+        self._left: dict[tuple[int, Tier, str], set[int]] = {}  # what copies lack that nobody loads
         self._demoting: set[tuple[int, Tier, str]] = set()  # copies that are on their way down
         for deployment in deployments:
             model = deployment.model
             put_on_disks(self.residency, cluster, deployment, self.slices[model], self._deployments)
             check_reach(self.residency, cluster, deployment, self.slices[model], system.sources)
+        self._disks = {node: self._on_disk(node) for node in cluster.nodes}  # from the start
+        self._away: dict[int, list[str]] = {}  # what is on the SSDs of nodes that are lost
 
     def assign(self, instance: int, model: str) -> None:
         """Let the nodes of an instance work for `model`; its copies on their GPUs stay."""
@@ -104,13 +107,80 @@ class Stock:
         for tier in Tier:
             for copy in self.residency.copies(node, tier):
                 self._missing.pop((node, tier, copy.model), None)
+                self._left.pop((node, tier, copy.model), None)
                 self._demoting.discard((node, tier, copy.model))
                 if copy.complete:
                     self._record(copy.model, node, tier, resident=False)
+        self._away[node] = self._on_disk(node)
         self.residency.lose(node)
         if (model := self.assignments.of[node]) is not None:
             self._log.add(AllocationRecord(model, node, self._log.since(), allocated=False))
         self.assignments.lose(node)
+
+    def enter(self, node: int, held: Iterable[m.Held]) -> None:
+        """A node that was lost is back: it is free, and has what it still holds."""
+        del self._away[node]
+        self.residency.enter(node)
+        self.assignments.enter(node)
+        for model in self._disks[node]:
+            nbytes = self.nbytes(model)
+            self.residency.place(node, Tier.SSD, model, nbytes, now(), self._deployments)
+            self._complete(node, Tier.SSD, model)
+        self.find(node, held)
+
+    def find(self, node: int, held: Iterable[m.Held]) -> None:
+        """Believe what a node says that it has verified; what does not belong there it is to forget."""
+        for found in held:
+            if found.tier is Tier.SSD:
+                self._find_image(node, found.model)
+            elif not self._find(node, found):
+                self._send(node, m.Drop(found.model, found.tier, 0, 0, release=False))
+
+    def _find(self, node: int, found: m.Held) -> bool:
+        tier, model = found.tier, found.model
+        if model not in self._deployments:
+            return False
+        slices = self.slices[model]
+        at = slices.position(node)
+        offset, nbytes = slices.span(at, self._image(model).blocks)
+        lacking = set(slices.blocks[at]).difference(found.blocks)
+        usable = found.blocks and tier is Tier.GPU if lacking else True
+        if not usable or range(found.first, found.stop) != slices.parts[at]:
+            return False
+        if not self.residency.find_left(node, tier, model, found.base + offset, nbytes, now()):
+            return False
+        if lacking:
+            self._left[node, tier, model] = lacking
+        else:
+            self._complete(node, tier, model)
+        return True
+
+    def _find_image(self, node: int, model: str) -> None:
+        """An image is on an SSD, where it may count already."""
+        if model not in self._deployments or self.residency.copy(node, Tier.SSD, model):
+            return
+        if self.residency.has_room(node, Tier.SSD, self.nbytes(model), self._deployments):
+            self.residency.place(
+                node, Tier.SSD, model, self.nbytes(model), now(), self._deployments
+            )
+            self._complete(node, Tier.SSD, model)
+
+    def _complete(self, node: int, tier: Tier, model: str) -> None:
+        self.residency.complete(node, tier, model, now())
+        self._record(model, node, tier, resident=True)
+
+    def _on_disk(self, node: int) -> list[str]:
+        return [copy.model for copy in self.residency.copies(node, Tier.SSD) if copy.complete]
+
+    def lacking(self, node: int, tier: Tier, model: str) -> tuple[int, ...]:
+        """Return the blocks of a copy that is being filled that are not there."""
+        return tuple(sorted(self._missing[node, tier, model]))
+
+    def held(self, node: int, tier: Tier, model: str) -> frozenset[int]:
+        """Return the blocks of a copy that is being filled that are there."""
+        slices = self.slices[model]
+        lacking = self._missing[node, tier, model]
+        return frozenset(slices.blocks[slices.position(node)]).difference(lacking)
 
     def withdraw(self, instance: int, model: str) -> None:
         """An instance comes to nothing: its nodes are free, and forget what is not complete."""
@@ -124,6 +194,13 @@ class Stock:
     def exists(self, model: str) -> bool:
         """Is there a complete copy in any tier?"""
         return any(self.holders(model, tier) for tier in Tier)
+
+    def may_come_back(self, model: str) -> bool:
+        """Would there be a copy if nodes that are lost came back with what is on their SSDs?"""
+        nodes = {node for node, models in self._away.items() if model in models}
+        nodes.update(self.residency.holders(model, Tier.SSD))
+        slices = self.slices[model]
+        return any(nodes.issuperset(slices.nodes(slices.instance(node))) for node in nodes)
 
     def is_expected(self, instance: int, tier: Tier, model: str) -> bool:
         """Has every node of an instance got a copy there, complete or to be filled?"""
@@ -159,9 +236,12 @@ class Stock:
         """Could every node of an instance hold its slice now, if idle copies went?"""
         slices, blocks = self.slices[model], self._image(model).blocks
         return all(
-            self._may_replace(node, tier, model)
-            and self.residency.has_room(
-                node, tier, slices.span(at, blocks)[1], self._last_ones(node, tier)
+            (node, tier, model) in self._left
+            or (
+                self._may_replace(node, tier, model)
+                and self.residency.has_room(
+                    node, tier, slices.span(at, blocks)[1], self._last_ones(node, tier)
+                )
             )
             for at, node in enumerate(slices.nodes(instance))
         )
@@ -186,6 +266,10 @@ class Stock:
         nbytes = slices.span(position, blocks)[1]
         if not self._may_replace(node, tier, model):
             return False
+        if (node, tier, model) in self._left:
+            self._missing[node, tier, model] = self._left.pop((node, tier, model))
+            self.residency.resume(node, tier, model)
+            return True
         if (old := self.residency.copy(node, tier, model)) is not None:
             self._drop(old)
         keep = self._last_ones(node, tier)
@@ -193,7 +277,7 @@ class Stock:
         if placed is None:
             return False
         for gone in placed.evicted:
-            self._gone(gone.node, gone.tier, gone.model, gone.offset, nbytes=0)
+            self._gone(gone.node, gone.tier, gone.model, gone.offset, 0, gone.complete)
         parts = slices.parts[position]
         base = self.base(node, tier, model)
         self._send(node, m.Hold(model, tier, base, parts.start, parts.stop))
@@ -219,8 +303,7 @@ class Stock:
         if missing:
             return False
         del self._missing[node, tier, model]
-        self.residency.complete(node, tier, model, now())
-        self._record(model, node, tier, resident=True)
+        self._complete(node, tier, model)
         if tier > Tier.GPU and (above := (node, Tier(tier - 1), model)) in self._demoting:
             self._demoting.remove(above)
             self.residency.unpin(*above, None)
@@ -256,7 +339,7 @@ class Stock:
     def _begin_demotion(self, node: int, tier: Tier, model: str) -> bool:
         """Copy it to the next lower tier, if it is idle, not there yet and fits."""
         copy = self.residency.copy(node, tier, model)
-        if copy is None or not copy.idle:
+        if copy is None or copy.left or not copy.idle:
             return False
         return (self._demote or self._is_last(copy)) and self._copy_down(copy)
 
@@ -294,13 +377,17 @@ class Stock:
 
     def _drop(self, copy: Copy) -> None:
         self.residency.drop(copy.node, copy.tier, copy.model)
-        self._gone(copy.node, copy.tier, copy.model, copy.offset, copy.nbytes)
+        self._gone(copy.node, copy.tier, copy.model, copy.offset, copy.nbytes, copy.complete)
 
-    def _gone(self, node: int, tier: Tier, model: str, offset: int, nbytes: int) -> None:
+    def _gone(
+        self, node: int, tier: Tier, model: str, offset: int, nbytes: int, complete: bool
+    ) -> None:
         """Tell the node, and let it give the pages back if nobody needs the room (`nbytes`)."""
         release = nbytes > 0 and tier is Tier.HOST  # a GPU's memory is nobody else's
         self._send(node, m.Drop(model, tier, offset, nbytes, release))
-        self._record(model, node, tier, resident=False)
+        self._left.pop((node, tier, model), None)
+        if complete:
+            self._record(model, node, tier, resident=False)
         if tier is Tier.GPU and self.residency.copy(node, Tier.HOST, model) is not None:
             self.residency.touch(node, Tier.HOST, model, now())
 

@@ -20,8 +20,9 @@ from lambdascale.cluster.reporter import Reporter
 from lambdascale.cluster.seat import Seat
 from lambdascale.cluster.tags import GPU, HOST, INBOX, KV, OUTBOX
 from lambdascale.control import messages as m
+from lambdascale.control.base import CONTROLLER
 from lambdascale.engine.base import Engine, EngineLimits, Rows
-from lambdascale.errors import ConfigError
+from lambdascale.errors import ConfigError, PeerGoneError
 from lambdascale.storage.base import Storage
 from lambdascale.storage.tiers import Tier
 from lambdascale.transport.base import Region, Transport
@@ -110,7 +111,7 @@ class Workplace:
 
     def _form(self, form: m.Form) -> Work:
         head = Head(
-            form, self._limits[form.model], self._max_lanes, self.relay, self._reporter.channel,
+            form, self._limits[form.model], self._max_lanes, self.relay, self._reporter.send,
             self.moves.parked,
         )  # fmt: skip
         self._heads[form.pipeline] = head
@@ -128,6 +129,25 @@ class Workplace:
         loads = [load for model in message.forsaken for load in self.holdings.forsake(model)]
         courses = [*(s.course for s in sends.values()), *loads]
         return Losing(sends, [*(c.over for c in courses), *(head.ended for head in broken)])
+
+    def found(self, peer: int) -> None:
+        """A peer that was gone is back."""
+        self.moves.found(peer)
+
+    async def rest(self) -> None:
+        """Let everything that is under way come to its end; copies stay."""
+        self.relay.rest()
+        self.holdings.rest()
+        for head in self._heads.values():
+            head.break_off(PeerGoneError(CONTROLLER))
+        await self.moves.rest()
+
+    async def begin(self) -> tuple[m.Held, ...]:
+        """Work for a controller, the first or another, when all is quiet; return what is held."""
+        await self._seat.clear()
+        self.relay.begin()
+        self.moves.begin()
+        return self.holdings.find()
 
     async def _adopt(self, head: Head, adopt: m.Adopt) -> None:
         whole = await self.moves.take(adopt.slot, adopt.length, adopt.pieces)

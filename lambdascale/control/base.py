@@ -8,6 +8,8 @@ from typing import Protocol
 
 from lambdascale.control.messages import Message
 
+CONTROLLER = -1  # its name as a peer
+
 
 class Channel(Protocol):
     """One ordered, two-way stream of messages to `peer`; the controller is peer −1."""

@@ -74,6 +74,17 @@ class OpenTick(Base, frozen=True):
     message_s: float = 0.0
 
 
+class Held(msgspec.Struct, frozen=True):
+    """The verified `blocks` of parts [first, stop) of a model; byte 0 of its image at `base` of the tier."""
+
+    model: str
+    tier: Tier
+    base: int
+    first: int
+    stop: int
+    blocks: tuple[int, ...]
+
+
 class Arrival(msgspec.Struct, frozen=True):
     """Block `block` came from node `src` (this one: from `origin`), verified at `verified_s`."""
 

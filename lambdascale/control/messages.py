@@ -11,6 +11,7 @@ from lambdascale.control.copy_messages import (
     CorruptBlock,
     Coverage,
     Drop,
+    Held,
     Hold,
     Load,
     Multicast,
@@ -53,6 +54,7 @@ __all__ = [
     "Drop",
     "Failed",
     "Form",
+    "Held",
     "Hello",
     "Hold",
     "Hosted",
@@ -81,10 +83,14 @@ __all__ = [
 
 
 class Hello(Base, frozen=True):
-    """Agent → controller: I am up; peers reach my transport at `address`."""
+    """Agent → controller: I am up, and nothing is under way here; peers reach my transport at `address`.
+
+    Without a controller I keep what I hold for `lease_s`.
+    """
 
     node: int
     address: str
+    lease_s: float = 0.0
 
 
 class Hosted(msgspec.Struct, frozen=True):
@@ -110,9 +116,10 @@ class Prepare(Base, frozen=True):
 
 
 class Prepared(Base, frozen=True):
-    """Agent → controller: regions and engines are ready."""
+    """Agent → controller: regions and engines are ready; `held` is what earlier controllers had me load."""
 
     node: int
+    held: tuple[Held, ...] = ()
 
 
 class Connect(Base, frozen=True):

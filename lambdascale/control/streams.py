@@ -7,13 +7,12 @@ import struct
 import msgspec
 
 from lambdascale.clock import deadline
-from lambdascale.control.base import Channel, Listener
+from lambdascale.control.base import CONTROLLER, Channel, Listener
 from lambdascale.control.messages import Message, decode, encode
 from lambdascale.errors import AuthError, DeadlineError, PeerGoneError
 from lambdascale.transport import auth
 from lambdascale.transport.base import LOOPBACK
 
-CONTROLLER = -1
 MAX_FRAME = 64 << 20  # bytes; a layout of a few thousand tensors is well under 1 MiB
 HANDSHAKE_S = 10.0
 _LENGTH = struct.Struct("<I")
@@ -111,7 +110,7 @@ class StreamControl:
         except OSError as error:
             raise PeerGoneError(CONTROLLER, f"nobody answers at {address}") from error
         except asyncio.IncompleteReadError as error:
-            raise AuthError(f"the controller at {address} refused our secret") from error
+            raise PeerGoneError(CONTROLLER, f"it hung up at {address}") from error
         return StreamChannel(CONTROLLER, reader, writer)
 
 
@@ -147,4 +146,7 @@ async def _introduce(
     if not auth.is_proof(secret, auth.Role.SERVER, ours + theirs, proof):
         raise AuthError("the controller does not know this cluster's secret; give both the same")
     writer.write(auth.prove(secret, auth.Role.CLIENT, ours + theirs))
-    await reader.readexactly(len(_WELCOME))
+    try:
+        await reader.readexactly(len(_WELCOME))
+    except asyncio.IncompleteReadError as error:
+        raise AuthError("the controller refused our secret; give both the same") from error

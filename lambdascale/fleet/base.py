@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from lambdascale.engine.device import DeviceModel
+from lambdascale.errors import ConfigError
 from lambdascale.transport.base import LOOPBACK
 
 
@@ -18,7 +19,7 @@ class AgentSpec:
 
     `rate` is that of its network link; a rate of inf imposes nothing. `ssd` is a folder for images
     that are stored on its SSD later; whoever starts the agents removes it. `host` is the address of the
-    interface that it listens on.
+    interface that it listens on. Without its controller it keeps what it holds for `lease_s` seconds.
     """
 
     node: int
@@ -30,6 +31,11 @@ class AgentSpec:
     pcie_rate: float = math.inf
     ssd: str = ""
     host: str = LOOPBACK
+    lease_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.lease_s >= 0:
+            raise ConfigError(f"lease_s is {self.lease_s}; give seconds, 0 or more")
 
     def at(self, controller: str) -> "AgentSpec":
         """Return the same for the controller at an address."""
@@ -40,11 +46,15 @@ class Fleet(Protocol):
     """A set of agents that live no longer than this object."""
 
     async def start(self, agents: tuple[AgentSpec, ...]) -> None:
-        """Start the agents; each then connects to its controller by itself."""
+        """Start those of the agents that do not run; each then connects to its controller by itself."""
+        ...
+
+    async def restart(self, node: int) -> None:
+        """Start the agent of a node again, if it has ended and can be; it has what is on its SSD."""
         ...
 
     async def died(self) -> int:
-        """Wait until an agent ends on its own and return its node."""
+        """Wait until another agent has ended, however, and return its node."""
         ...
 
     async def kill(self, node: int) -> None:

@@ -25,19 +25,28 @@ class LocalFleet:
         self._secret = secret
         self._entry = entry
         self._unread = b""
+        self._agents: dict[int, AgentSpec] = {}
         self._alive: dict[int, None] = {}
+        self._over = False  # nothing can be started any more
         self._ended: asyncio.Queue[int] = asyncio.Queue()
         self._empty = asyncio.Event()
         self._empty.set()
 
     async def start(self, agents: tuple[AgentSpec, ...]) -> None:
-        self._alive.update(dict.fromkeys(agent.node for agent in agents))
-        if self._alive:
-            self._empty.clear()
         asyncio.get_running_loop().add_reader(self._nursery.output, self._listen)
+        while not self._ended.empty():  # who died before is to live again
+            self._ended.get_nowait()
         for agent in agents:
+            self._agents[agent.node] = agent
+            await self.restart(agent.node)
+
+    async def restart(self, node: int) -> None:
+        if node not in self._alive and not self._over:
+            agent = self._agents[node]
+            self._alive[node] = None
+            self._empty.clear()
             argument = assignment(agent, self._secret)
-            self._nursery.ask({"node": agent.node, "entry": self._entry, "argument": argument})
+            self._nursery.ask({"node": node, "entry": self._entry, "argument": argument})
 
     def _listen(self) -> None:
         """Follow deaths; when the nursery itself has ended, so have all its children."""
@@ -49,6 +58,7 @@ class LocalFleet:
             self._ended.put_nowait(node)
         if not data:
             asyncio.get_running_loop().remove_reader(self._nursery.output)
+            self._over = True
         if not self._alive:
             self._empty.set()
 

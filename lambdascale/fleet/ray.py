@@ -5,7 +5,7 @@ alone. Importing this needs no `ray`; entering a `RaySite` does.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
@@ -29,8 +29,8 @@ class RayFleet:
         self._hosts = hosts
         self._secret = secret
         self._entry = entry
-        self._nodes: tuple[int, ...] = ()
-        self._watches: list[asyncio.Task[None]] = []
+        self._agents: dict[int, AgentSpec] = {}
+        self._watches: dict[int, asyncio.Task[None]] = {}
         self._ended: asyncio.Queue[int] = asyncio.Queue()
 
     async def start(self, agents: tuple[AgentSpec, ...]) -> None:
@@ -39,11 +39,26 @@ class RayFleet:
                 f"the cluster has {len(self._keepers)} agents, but {len(agents)} are wanted; lower nodes, "
                 "or raise `nodes` or `per_node` in the cluster file"
             )
-        self._nodes = tuple(agent.node for agent in agents)
-        placed = [replace(agent, host=self._hosts[agent.node]) for agent in agents]
-        calls = (self._keepers[a.node].start.remote(a, self._secret, self._entry) for a in placed)
+        while not self._ended.empty():  # who died before is to live again
+            self._ended.get_nowait()
+        placed = {a.node: replace(a, host=self._hosts[a.node]) for a in agents}
+        self._agents |= placed
+        await self._start(node for node in placed if not self._runs(node))
+
+    async def restart(self, node: int) -> None:
+        """As above; a keeper that is gone, like the machine it was on, starts none."""
+        if not self._runs(node):
+            await self._start((node,))
+
+    async def _start(self, nodes: Iterable[int]) -> None:
+        agents = [self._agents[node] for node in nodes]
+        calls = (self._keepers[a.node].start.remote(a, self._secret, self._entry) for a in agents)
         await answers([*calls])  # or what follows could overtake it
-        self._watches = [asyncio.create_task(self._watch(node)) for node in self._nodes]
+        for agent in agents:
+            self._watches[agent.node] = asyncio.create_task(self._watch(agent.node))
+
+    def _runs(self, node: int) -> bool:
+        return node in self._watches and not self._watches[node].done()
 
     async def _watch(self, node: int) -> None:
         """Wait for the end of an agent; a keeper that is gone took it along."""
@@ -54,19 +69,19 @@ class RayFleet:
         return await self._ended.get()
 
     async def kill(self, node: int) -> None:
-        if node in self._nodes:
+        if node in self._agents:
             self._keepers[node].kill.remote(node)
 
     async def close(self) -> None:
-        closing = [self._keepers[node].close.remote() for node in self._nodes]
+        closing = [self._keepers[node].close.remote() for node in self._agents]
         try:
             async with deadline(END_S, "the end of all agents"):
                 await answers(closing)
-                await asyncio.gather(*self._watches)
+                await asyncio.gather(*self._watches.values())
         except (DeadlineError, asyncio.CancelledError):
             end(self._keepers)
             raise
-        self._nodes = ()
+        self._agents.clear()
 
 
 class RaySite:

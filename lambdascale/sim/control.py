@@ -6,9 +6,8 @@ connection, what a peer sent before it died still arrives, then the end of the s
 
 import asyncio
 
-from lambdascale.control.base import Channel, Listener
+from lambdascale.control.base import CONTROLLER, Channel, Listener
 from lambdascale.control.messages import Message
-from lambdascale.control.streams import CONTROLLER
 from lambdascale.errors import ConfigError, PeerGoneError
 from lambdascale.sim.codec import Codec
 

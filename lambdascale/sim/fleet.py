@@ -5,6 +5,7 @@ memory of a killed process, reaches nobody.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,7 +23,7 @@ from lambdascale.sim.jitter import Jitter
 from lambdascale.sim.kv_names import KvContents
 from lambdascale.sim.network import SimNetwork
 from lambdascale.sim.pcie import Pcie
-from lambdascale.sim.storage import SimStorage
+from lambdascale.sim.storage import Images, SimStorage
 from lambdascale.sim.transport import SimTransport
 
 ObserveNode = Callable[[int, Step, float, float], None]
@@ -44,7 +45,7 @@ class SimHost:
 
 
 class SimFleet:
-    """Agents on one simulated network and control plane."""
+    """Agents on one simulated network and control plane; what was on an SSD outlives its agent."""
 
     def __init__(
         self, network: SimNetwork, control: SimControl, host: SimHost | None = None
@@ -54,14 +55,24 @@ class SimFleet:
         self._host = host or SimHost()
         self._contents = KvContents()
         self.agents: dict[int, Agent] = {}  # for tests that look inside
+        self._specs: dict[int, AgentSpec] = {}
         self._agents: dict[int, asyncio.Task[None]] = {}
+        self._disks: defaultdict[int, Images] = defaultdict(dict)
         self._killed: dict[int, None] = {}
         self._ended: asyncio.Queue[int] = asyncio.Queue()
 
     async def start(self, agents: tuple[AgentSpec, ...]) -> None:
+        while not self._ended.empty():  # who died before is to live again
+            self._ended.get_nowait()
         for spec in agents:
-            task = asyncio.create_task(self._run(spec), name=f"agent {spec.node}")
-            self._agents[spec.node] = task
+            self._specs[spec.node] = spec
+            await self.restart(spec.node)
+
+    async def restart(self, node: int) -> None:
+        if node not in self._agents or self._agents[node].done():
+            self._killed.pop(node, None)
+            work = self._run(self._specs[node])
+            self._agents[node] = asyncio.create_task(work, name=f"agent {node}")
 
     async def died(self) -> int:
         return await self._ended.get()
@@ -114,13 +125,14 @@ class SimFleet:
         device = spec.floor.slowed(slowdown)
         watch = self._host.observe
         observe = ignore if watch is None else partial(watch, spec.node)
-        channel = await self._control.connect(spec.controller, spec.node)
 
         def make_engine() -> SymbolicEngine:
             return SymbolicEngine(device, wide_rows, self._contents, observe)
 
         transport, storage = self._links(_slowed(spec, slowdown))
-        leaves = Leaves(channel, transport, make_engine, storage, Path(f"ssd-of-{spec.node}"))
+        connect = partial(self._control.connect, spec.controller, spec.node)
+        ssd = Path(f"ssd-of-{spec.node}")
+        leaves = Leaves(connect, transport, make_engine, storage, ssd, spec.lease_s)
         self.agents[spec.node] = Agent(spec.node, leaves)
         await self.agents[spec.node].run()
 
@@ -138,7 +150,8 @@ class SimFleet:
             pcie=pcie,
         )
         jitter = Jitter(conditions.jitter, conditions.seed, spec.node)
-        return transport, SimStorage(spec.ssd_rate, spec.pcie_rate, pcie, jitter)
+        disk = self._disks[spec.node]
+        return transport, SimStorage(spec.ssd_rate, spec.pcie_rate, pcie, jitter, disk)
 
 
 def _slowed(spec: AgentSpec, factor: float) -> AgentSpec:

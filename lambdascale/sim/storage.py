@@ -12,13 +12,15 @@ from lambdascale.storage.rates import Rates
 from lambdascale.transport.base import Region
 from lambdascale.transport.pacing import Port
 
+Images = dict[Path, SimRegion]
+
 
 class SimStorage:
     """Loads at `bandwidth` bytes/s in all, and stores so too; copies at `pcie_bandwidth` per direction.
 
     Moves of a kind that run at once wait for one another, and with `pcie` for all else that crosses that
-    link. Their times vary by `jitter`. What was stored is found again; all other images are as `content`
-    has them.
+    link. Their times vary by `jitter`. What was stored is on `disk`, and found again there; all other images
+    are as `content` has them.
     """
 
     def __init__(
@@ -27,11 +29,12 @@ class SimStorage:
         pcie_bandwidth: float = math.inf,
         pcie: Pcie | None = None,
         jitter: Jitter | None = None,
+        disk: Images | None = None,
     ) -> None:
         self._rates = Rates(bandwidth, pcie_bandwidth)
         self._pcie = pcie
         self._jitter = jitter or Jitter(0.0, 0)
-        self._stored: dict[Path, SimRegion] = {}
+        self._stored: Images = {} if disk is None else disk
 
     async def load(
         self, image: Path, image_offset: int, region: Region, offset: int, nbytes: int
@@ -62,6 +65,9 @@ class SimStorage:
         stored = new_region(region.key, nbytes, sized_above)
         copy(region, offset, nbytes, stored, 0)
         self._stored[image] = stored
+
+    def has(self, image: Path) -> bool:
+        return image in self._stored
 
     async def close(self) -> None:
         self._rates.close()

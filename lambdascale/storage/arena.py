@@ -62,6 +62,15 @@ class Arena:
                 return hole.start
         return None
 
+    def take(self, offset: int, nbytes: int) -> bool:
+        """Take the range from `offset` on, if it begins a page inside a hole; return whether it did."""
+        stop = offset + whole_pages(nbytes)
+        for hole in self._holes():
+            if hole.start <= offset and offset + nbytes <= hole.stop and not offset % PAGE:
+                self._taken[offset] = min(stop, hole.stop)
+                return True
+        return False
+
     def free(self, offset: int) -> None:
         """Give back the range that `allocate` returned."""
         if self._taken.pop(offset, None) is None:

@@ -41,6 +41,10 @@ class Storage(Protocol):
         """
         ...
 
+    def has(self, image: Path) -> bool:
+        """Has a file `image` been stored, by this storage or an earlier one?"""
+        ...
+
     async def close(self) -> None:
         """Release threads and descriptors; moves in flight fail first."""
         ...

@@ -15,7 +15,8 @@ from lambdascale.storage.tiers import Tier
 class Copy:
     """A model's bytes in [offset, offset + nbytes) of a tier, as they were when it was asked for.
 
-    It is loading until it is `complete`; `used_s` is the time of its last use.
+    It is loading until it is `complete`; `used_s` is the time of its last use. Nobody loads what is `left`
+    of one by an earlier controller, or before its node was lost.
     """
 
     node: int
@@ -26,11 +27,12 @@ class Copy:
     used_s: float
     pins: int = 0
     complete: bool = False
+    left: bool = False
 
     @property
     def idle(self) -> bool:
-        """May it go? It is complete and nobody has pinned it."""
-        return self.complete and not self.pins
+        """May it go? Nobody loads it, or has pinned it."""
+        return (self.complete or self.left) and not self.pins
 
     def __str__(self) -> str:
         return f"the copy of {self.model} in the {self.tier.name} tier of node {self.node}"
@@ -44,6 +46,7 @@ class Eviction:
     tier: Tier
     model: str
     offset: int
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,20 @@ class Copies:
         if offset is None:
             raise IntegrityError(f"{self._place} has no room for {model} after evicting {leaving}")
         self._copies[model] = Copy(self._node, self._tier, model, offset, nbytes, now)
-        evicted = (Eviction(copy.node, copy.tier, copy.model, copy.offset) for copy in leaving)
+        evicted = (Eviction(c.node, c.tier, c.model, c.offset, c.complete) for c in leaving)
         return Placed(offset, tuple(evicted))
+
+    def find_left(self, model: str, offset: int, nbytes: int, now: float) -> bool:
+        """Note what is left of a copy at `offset`; False, and nothing changes, if that cannot be."""
+        if model in self._copies or not self._arena.take(offset, nbytes):
+            return False
+        copy = Copy(self._node, self._tier, model, offset, nbytes, now, left=True)
+        self._copies[model] = copy
+        return True
+
+    def resume(self, model: str) -> None:
+        """Load on what is left of a copy."""
+        self._copies[model] = replace(self.get(model), left=False)
 
     def has_room(self, nbytes: int, keep: Collection[str] = ()) -> bool:
         """Is there room for so many bytes, if idle copies go, but for those of `keep`?"""
@@ -113,7 +128,7 @@ class Copies:
         copy = self.get(model)
         if copy.complete:
             raise ConfigError(f"{copy} is complete already; complete each load once")
-        self._copies[model] = replace(copy, complete=True)
+        self._copies[model] = replace(copy, complete=True, left=False)
 
     def pin(self, model: str, count: int) -> None:
         """Add `count` pins, which may be negative."""
@@ -130,9 +145,9 @@ class Copies:
         self._remove(copy)
 
     def drop(self, model: str) -> None:
-        """Forget a copy that is complete."""
+        """Forget a copy that is complete, or what is left of one."""
         copy = self.get(model)
-        if not copy.complete:
+        if not (copy.complete or copy.left):
             raise ConfigError(f"{copy} is loading; abandon it instead")
         self._remove(copy)
 

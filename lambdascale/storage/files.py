@@ -86,6 +86,9 @@ class FileStorage:
                 )
             await self._run([file.publish])
 
+    def has(self, image: Path) -> bool:
+        return image.is_file()
+
     async def close(self) -> None:
         self._rates.close()
         self._threads.shutdown(cancel_futures=True)

@@ -23,10 +23,8 @@ class Residency:
 
     def __init__(self, capacities: Mapping[int, Capacity], keep_alive: KeepAlive) -> None:
         self._keep_alive = keep_alive
-        self._nodes = {
-            node: {tier: Copies(node, tier, capacity.of(tier)) for tier in Tier}
-            for node, capacity in sorted(capacities.items())
-        }
+        self._capacities = dict(capacities)
+        self._nodes = {node: self._empty(node) for node in sorted(capacities)}
         self._expiries = Expiries(self._expiry)
         self._complete: defaultdict[tuple[str, Tier], set[int]] = defaultdict(set)
         self._holders: dict[
@@ -66,7 +64,7 @@ class Residency:
         self._at(node, tier).abandon(model)
 
     def drop(self, node: int, tier: Tier, model: str) -> None:
-        """Forget a complete copy that nobody has pinned."""
+        """Forget a complete copy that nobody has pinned, or what is left of one."""
         self._at(node, tier).drop(model)
         self._changed(node, tier, model)
 
@@ -77,6 +75,27 @@ class Residency:
         lost = [copy for copies in self._nodes.pop(node).values() for copy in copies]
         for copy in lost:
             self._changed(node, copy.tier, copy.model)
+
+    def enter(self, node: int) -> None:
+        """A node that was lost is back, with nothing in any tier yet."""
+        self._nodes[node] = self._empty(node)
+
+    def _empty(self, node: int) -> dict[Tier, Copies]:
+        capacity = self._capacities[node]
+        return {tier: Copies(node, tier, capacity.of(tier)) for tier in Tier}
+
+    def find_left(
+        self, node: int, tier: Tier, model: str, offset: int, nbytes: int, now: float
+    ) -> bool:
+        """Note what is left of a copy; False, and nothing changes, if it cannot be there."""
+        found = self._at(node, tier).find_left(model, offset, nbytes, now)
+        self._changed(node, tier, model)
+        return found
+
+    def resume(self, node: int, tier: Tier, model: str) -> None:
+        """Load on what is left of a copy; `complete` it, or `abandon` it."""
+        self._at(node, tier).resume(model)
+        self._changed(node, tier, model)
 
     def pin(self, node: int, tier: Tier, model: str) -> None:
         """Keep a copy from leaving until it is unpinned as often as it was pinned."""

@@ -5,6 +5,7 @@ nursery of a local fleet.
 """
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 from lambdascale.cluster.agent import Agent, Leaves
@@ -25,8 +26,8 @@ def main(argument: str) -> None:
 
 
 async def run(agent: AgentSpec, secret: bytes) -> None:
-    channel = await StreamControl(secret).connect(agent.controller, agent.node)
+    connect = partial(StreamControl(secret).connect, agent.controller, agent.node)
     transport = await open_transport(agent.transport, agent.node, secret, agent.rate, agent.host)
     storage = FileStorage(ssd_rate=agent.ssd_rate, pcie_rate=agent.pcie_rate)
-    leaves = Leaves(channel, transport, lambda: SymbolicEngine(DEVICE), storage, Path(agent.ssd))
+    leaves = Leaves(connect, transport, lambda: SymbolicEngine(DEVICE), storage, Path(agent.ssd))
     await Agent(agent.node, leaves).run()
