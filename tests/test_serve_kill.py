@@ -15,5 +15,6 @@ def test_every_answer_is_right_although_agents_are_killed():
     assert result.requests["right"].all(), result.requests[~result.requests["right"]]
     (run,) = result.runs.to_dict("records")
     assert run["lost"] == SHORT.num_kills
+    assert run["returned"] == SHORT.num_kills, "each was started again"
     assert result.kills["in_flight"].max() > 0, "somebody was being served"
     assert next(metrics(result)).values == (1.0,)

@@ -16,6 +16,7 @@ from lambdascale.cluster.records import (
     Record,
     RefusedRecord,
     ResidencyRecord,
+    ReturnRecord,
     ScaleRecord,
     StartRecord,
     SwitchRecord,
@@ -43,6 +44,7 @@ RECORDS: tuple[Record, ...] = (
     ResidencyRecord("a", 0, "host", 4.0, resident=False),
     AllocationRecord("a", 1, 5.0, allocated=True),
     LossRecord(1, "node 1 is gone: connection closed", 6.0),
+    ReturnRecord(1, 16, 6.25),
     FailedRecord(1, "nan", 6.5),
 )
 

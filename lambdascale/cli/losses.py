@@ -1,24 +1,29 @@
-"""Nodes that ended and requests that nobody could answer, in words: while it happens, and of a run."""
+"""Nodes that ended or came back, and requests that failed, in words: while it happens, and of a run."""
 
 import sys
 from typing import TYPE_CHECKING
 
-from lambdascale.cluster.records import FailedRecord, LossRecord, Record
+from lambdascale.cluster.records import FailedRecord, LossRecord, Record, ReturnRecord
 
 if TYPE_CHECKING:
     from lambdascale.experiments.results import RunResult
 
 
 def losses_text(result: "RunResult") -> str:
-    """Return a line per node that ended, empty if none did."""
-    rows = result.losses.to_dict("records")
-    return "\n".join(f"lost at {row['time_s']:.3f} s: {row['why']}" for row in rows)
+    """Return a line per node that ended or came back, empty if none did."""
+    events = [(row["time_s"], f"lost: {row['why']}") for row in result.losses.to_dict("records")]
+    events += [
+        (row["time_s"], _back(row["node"], row["blocks"]))
+        for row in result.returns.to_dict("records")
+    ]
+    return "\n".join(f"{time_s:9.3f} s  {what}" for time_s, what in sorted(events))
 
 
 def losses_json(result: "RunResult") -> list[dict[str, object]]:
-    """Return the same as JSON-ready data: `node`, `why`, `time_s`."""
-    rows = result.losses.drop(columns="run").to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in rows]
+    """Return the same as JSON-ready data: `node`, `time_s`, and `why` or the `blocks` it came back with."""
+    rows = [*result.losses.to_dict("records"), *result.returns.to_dict("records")]
+    rows.sort(key=lambda row: row["time_s"])
+    return [{str(name): row[name] for name in row if name != "run"} for row in rows]
 
 
 def tell(record: Record) -> None:
@@ -26,8 +31,14 @@ def tell(record: Record) -> None:
     match record:
         case LossRecord():
             _say(record.why)
+        case ReturnRecord():
+            _say(_back(record.node, record.blocks))
         case FailedRecord():
             _say(f"a request for {record.model} failed: no copy is left on any node that lives")
+
+
+def _back(node: int, num_blocks: int) -> str:
+    return f"node {node} is back, with {num_blocks} blocks"
 
 
 def _say(what: str) -> None:

@@ -46,6 +46,7 @@ CLUSTER: tuple[Row, ...] = (
     ("--slots S", int, 8, "requests served at once per instance"),
     ("--max-length L", int, 512, "tokens per request, at most"),
     ("--blocks B", int, 16, "blocks that a model is cut into"),
+    ("--restart-after S", number, None, "start a node that has ended again after S seconds"),
     ("--timeout S", positive, 3600.0, "give up after S seconds"),
 )
 SYSTEM: tuple[Row, ...] = (
@@ -138,6 +139,7 @@ def trace_spec(
         ssd_gbps=_rate(options.ssd_gbps, SSD_GBPS, own),
         device=device,
         timeout_s=options.timeout,
+        restart_s=options.restart_after,
         clock="virtual" if options.simulate else "real",
     )
 

@@ -47,6 +47,7 @@ CLUSTER: tuple[Row, ...] = (
     ("--blocks B", int, 16, "blocks that a model is cut into"),
     ("--link-gbps R", number, None, "rate of every link in Gbit/s (no limit)"),
     ("--ssd-gbps R", number, 0.0, "rate of every SSD in Gbit/s; 0: no limit"),
+    ("--restart-after S", number, 1.0, "start a node that has ended again after S seconds"),
     ("--start-timeout S", positive, 600.0, "give up if the nodes are not up within S seconds"),
 )
 SYSTEM: tuple[Row, ...] = (
@@ -70,6 +71,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dtype", default="float32", help="float32 or bfloat16 (float32)")
     add_cluster(parser)
+    parser.add_argument(
+        "--no-restart", action="store_true", help="go on without the nodes that have ended"
+    )
     add_rows(parser, {"the endpoint": ENDPOINT, "the cluster": CLUSTER, "the system": SYSTEM})
 
 
@@ -132,5 +136,6 @@ def _spec(options: argparse.Namespace) -> TraceSpec:
         initial_gpu=options.initial_gpu,
         ssd_gbps=options.ssd_gbps,
         timeout_s=options.start_timeout,
+        restart_s=None if options.no_restart else options.restart_after,
         label="serve",
     )

@@ -48,6 +48,7 @@ COLUMNS = {
     "refusals": "run:str request:int model:str time_s:float retry_after_s:float",
     "failures": "run:str request:int model:str time_s:float",
     "losses": "run:str node:int why:str time_s:float",
+    "returns": "run:str node:int blocks:int time_s:float",
 }
 
 

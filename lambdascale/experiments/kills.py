@@ -17,7 +17,7 @@ import pandas as pd
 from lambdascale.claims.metric import Metric, metric, word
 from lambdascale.errors import ConfigError
 from lambdascale.experiments.asking import Heard, Question
-from lambdascale.experiments.kills_run import Kill, Seen, replay
+from lambdascale.experiments.kills_run import LOST, RETURNED, Kill, Seen, replay
 from lambdascale.experiments.parity import generated
 from lambdascale.experiments.prompts import questions
 from lambdascale.experiments.summary import quantile
@@ -88,7 +88,7 @@ class KillResult:
 
     requests: `run request arrival_s prompt_tokens tokens ttft_s token_s ended_s right failure`.
     kills: `run at_s in_flight servers`: when, and how many replicas and pipelines served how many requests.
-    runs: `run requests right failed ttft_p50_s ttft_p99_s token_s gpu_s lost alive`.
+    runs: `run requests right failed ttft_p50_s ttft_p99_s token_s gpu_s lost returned`.
     """
 
     spec: KillSpec
@@ -222,8 +222,8 @@ def _run(run: str, seen: Seen, requests: pd.DataFrame) -> dict[str, object]:
         "ttft_p99_s": quantile(requests["ttft_s"], 0.99),
         "token_s": float(np.nanmean(requests["token_s"])),
         "gpu_s": seen.metrics["lambdascale_gpu_seconds_total"],
-        "lost": int(seen.metrics["lambdascale_nodes_lost_total"]),
-        "alive": int(seen.metrics["lambdascale_nodes"]),
+        "lost": int(seen.metrics[LOST]),
+        "returned": int(seen.metrics[RETURNED]),
     }
 
 

@@ -12,6 +12,9 @@ from lambdascale.experiments.asking import PATIENCE_S, Heard, Question, ask
 from lambdascale.experiments.endpoint_process import EndpointProcess, endpoint_process
 from lambdascale.experiments.run import in_thread
 
+LOST, RETURNED = "lambdascale_nodes_lost_total", "lambdascale_nodes_returned_total"
+RETURN_S, LOOK_S = 60.0, 0.25
+
 
 @dataclass(frozen=True, slots=True)
 class Kill:
@@ -41,7 +44,8 @@ def replay(
 ) -> Seen:
     """Start an endpoint with these options, ask every question at its time, and kill agents at theirs.
 
-    The metrics are those after all answers, kills and `seconds`. Raises LambdaScaleError.
+    The metrics are those after all answers, kills and `seconds`; nodes that are on their way back by then are
+    waited for. Raises LambdaScaleError.
     """
     seen: list[Seen] = []
     with endpoint_process(options) as endpoint:
@@ -82,6 +86,7 @@ async def _replay(
         killed = await kills
         await at(seconds)
         metrics = await asyncio.to_thread(endpoint.metrics)
+        metrics |= await asyncio.to_thread(_returned, endpoint)
     return Seen(begun_s, tuple(heard), tuple(killed), metrics)
 
 
@@ -91,3 +96,13 @@ def _kill(endpoint: EndpointProcess, whom: Random, begun_s: float) -> Kill:
     whom.choice(endpoint.agents()).kill()
     in_flight = int(metrics["lambdascale_requests_in_flight"])
     return Kill(time.monotonic() - begun_s, in_flight, int(metrics["lambdascale_pipelines"]))
+
+
+def _returned(endpoint: EndpointProcess) -> dict[str, float]:
+    """Return how many nodes have come back, once all that were lost have, or it takes too long."""
+    until_s = time.monotonic() + RETURN_S
+    while True:
+        metrics = endpoint.metrics()
+        if metrics[LOST] == metrics[RETURNED] or time.monotonic() > until_s:
+            return {name: metrics[name] for name in (LOST, RETURNED)}
+        time.sleep(LOOK_S)

@@ -43,6 +43,7 @@ class RunResult:
     refusals: pd.DataFrame
     failures: pd.DataFrame
     losses: pd.DataFrame
+    returns: pd.DataFrame
     corrupt: tuple[int, ...]  # corrupted blocks that were detected, per run
     notes: tuple[str, ...]  # what a reader has to know of its workload, per run
 

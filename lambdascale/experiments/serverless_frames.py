@@ -17,6 +17,7 @@ from lambdascale.cluster.records import (
     Record,
     RefusedRecord,
     ResidencyRecord,
+    ReturnRecord,
     ScaleRecord,
     StartRecord,
     SwitchRecord,
@@ -36,6 +37,7 @@ def serverless_rows(records: Sequence[Record]) -> Mapping[str, list[Row]]:
         "refusals": plain_rows([r for r in records if isinstance(r, RefusedRecord)]),
         "failures": plain_rows([r for r in records if isinstance(r, FailedRecord)]),
         "losses": plain_rows([r for r in records if isinstance(r, LossRecord)]),
+        "returns": plain_rows([r for r in records if isinstance(r, ReturnRecord)]),
     }
 
 

@@ -22,6 +22,7 @@ from lambdascale.cluster.records import (
     BlockRecord,
     LossRecord,
     Record,
+    ReturnRecord,
     ScaleRecord,
 )
 from lambdascale.model.blocks import BlockMap
@@ -71,6 +72,7 @@ class Metrics:
             "moved_bytes", "Bytes of blocks, by where they came from.", ("model", "origin")
         )
         self.lost = counter("nodes_lost", "Nodes that have ended.", ())
+        self.returned = counter("nodes_returned", "Nodes that have come back.", ())
         self.allocated = Allocated()
 
     def see(self, record: Record) -> None:
@@ -80,6 +82,8 @@ class Metrics:
                 self.allocated.see(record)
             case LossRecord():
                 self.lost.inc()
+            case ReturnRecord():
+                self.returned.inc()
             case BlockRecord():
                 _, nbytes = self._blocks[record.model].span(record.block)
                 self.moved.labels(record.model, record.origin).inc(nbytes)
