@@ -1,7 +1,10 @@
 """A real endpoint over real agents, asked by OpenAI's own client: tokens, refusals, clients that leave."""
 
 import json
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,9 +15,11 @@ import httpx
 import openai
 import pytest
 from engine_driver import reference, reference_model
+from leftovers import within
 from serving import END_S, Server, serving
 from tiny import TinyModel
 
+from lambdascale.experiments.endpoint_process import agents
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.text import Tokenizer
 from lambdascale.workload.request import Request, Sampling
@@ -295,3 +300,18 @@ def test_an_interrupt_ends_open_streams_clearly_and_leaves_nothing(tiny_model: T
             server.process.send_signal(signal.SIGINT)
             assert any("the server is shutting down" in line for line in lines)
         server.process.wait(END_S)
+
+
+def test_an_agent_that_ends_during_the_start_is_said_in_one_line(tiny_model: TinyModel):
+    """The initial copy would take minutes to load."""
+    command = [sys.executable, "-m", "lambdascale", "serve", "--port", "0", "--nodes", "2"]
+    model = ("--model", str(tiny_model("llama")), "--initial-gpu", "1", "--ssd-gbps", "1e-6")
+    with subprocess.Popen([*command, *model], stderr=subprocess.PIPE, text=True) as process:
+        assert within(lambda: len(agents(process.pid)) == 2, 60.0)
+        agents(process.pid)[0].kill()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert re.fullmatch(
+        "lambdascale serve: node [01] is gone: the agent ended while .*; see its output, then start again\n",
+        said,
+    )

@@ -47,9 +47,8 @@ class EndpointProcess:
         return self.errors.read().splitlines()
 
     def agents(self) -> list[psutil.Process]:
-        """Return the processes of the agents that live: the children of the nursery."""
-        (nursery,) = psutil.Process(self.process.pid).children()
-        return [agent for agent in nursery.children() if agent.status() != psutil.STATUS_ZOMBIE]
+        """Return the processes of the agents that live."""
+        return agents(self.process.pid)
 
     def metrics(self) -> dict[str, float]:
         """Return every sample of `/metrics` by its name, summed over labels."""
@@ -62,6 +61,21 @@ class EndpointProcess:
             for sample in family.samples:
                 found[sample.name] = found.get(sample.name, 0.0) + sample.value
         return found
+
+
+def agents(driver: int) -> list[psutil.Process]:
+    """Return the processes of the agents of a driver that live: the children of its nurseries."""
+    nurseries = psutil.Process(driver).children()
+    children = [agent for nursery in nurseries for agent in nursery.children()]
+    return [agent for agent in children if _lives(agent)]
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Is it there, and more than an entry that nobody has collected yet?"""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager

@@ -37,8 +37,8 @@ class TraceSpec:
     per slot). `initial_gpu` and `initial_host` nodes hold every model in that tier at first, the GPU ones
     from node 0 on, the host ones after them. `trace` is its file's name, `trace_digest` what was read. A node
     has `gpus_per_node` GPUs, which are only counted: its rates, sizes and device are those of all of them
-    together. A node that has ended is started again after `restart_s` (None: never). Without `every_token` the
-    table of tokens has only the first and the last of each request.
+    together. A node that has ended is started again after `restart_s` (None: never). Without `every_token`
+    the table of tokens has only the first and the last of each request.
     `conditions`, `cluster`, `link`: see `RunSpec`.
     """
 
