@@ -174,13 +174,14 @@ def expected_of(spec: KillSpec, requests: Sequence[Request]) -> dict[int, tuple[
     outputs = generated(spec.model, DTYPE, asked)
     tokenizer = Tokenizer(load_packed(spec.model, DTYPE))
     return {
-        request.id: _answer(tokenizer, outputs[first.id][: request.max_tokens])
+        request.id: answer_of(tokenizer, outputs[first.id][: request.max_tokens])
         for request in requests
         for first in (alike[request.prompt, request.sampling],)
     }
 
 
-def _answer(tokenizer: Tokenizer, tokens: Sequence[int]) -> tuple[str, int]:
+def answer_of(tokenizer: Tokenizer, tokens: Sequence[int]) -> tuple[str, int]:
+    """Return the text of an answer of these tokens, and their number."""
     shown = [token for token in tokens if token not in tokenizer.stop_ids]
     return tokenizer.decode(shown), len(tokens)
 
