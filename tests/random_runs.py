@@ -82,11 +82,14 @@ def random_run(seed: int, lengths: Sequence[int] = LENGTHS) -> Serverless:
         )
         for model in models
     ]
+    burst_s = draw.choice([0.0, 0.0, round(draw.uniform(1, 6), 3)])
     requests = tuple(
         ask(
             i,
             draw.choice(models),
-            at=draw.choice([0.0, 0.0, round(draw.uniform(0, 6), 3), round(draw.uniform(4, 12), 3)]),
+            at=draw.choice(
+                [burst_s, burst_s, round(draw.uniform(0, 6), 3), round(draw.uniform(4, 12), 3)]
+            ),
             max_tokens=draw.choice(lengths),
             prompt=draw.choice([1, 12, 40]),
             temperature=draw.choice([0.0, 0.7]),

@@ -5,21 +5,20 @@ every request was answered once, and that no pin, no slot and no copy is left ov
 """
 
 import asyncio
-import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TypeVar
 
-from lambdascale.clock import now
+from checked import CheckedController
+
 from lambdascale.cluster.controller import Controller
 from lambdascale.cluster.deployment import ClusterSpec, Deployment
-from lambdascale.cluster.members import Ended, Members
+from lambdascale.cluster.members import Members
 from lambdascale.cluster.records import FailedRecord, Record, RunLog, TokenRecord
 from lambdascale.config import SystemSpec
-from lambdascale.control import messages as m
-from lambdascale.control.messages import LossNoted
+from lambdascale.control.base import Control
 from lambdascale.engine.base import EngineLimits
 from lambdascale.engine.device import DeviceModel
 from lambdascale.experiments.session import Session
@@ -105,77 +104,6 @@ def burst(
     return tuple(ask(first + i, model, at, **options) for i in range(count))
 
 
-class CheckedController(Controller):
-    """The controller of production, whose books are checked after every event."""
-
-    fleet: SimFleet
-    quiet_s = -math.inf  # since when nothing is under way that has to do with a node that died
-
-    def _handle(self, message: m.Message | Ended) -> None:
-        if isinstance(message, Ended):
-            assert message.node in self.fleet._killed, f"node {message.node} ended by itself"
-        super()._handle(message)
-        if isinstance(message, LossNoted) and not self._recovery.under_way:
-            self.quiet_s = now()
-        self.stock.residency.check_integrity()
-
-    def _cover(self, coverage: m.Coverage) -> bool:
-        for arrival in coverage.arrivals:
-            tiers = (Tier.GPU, Tier.HOST) if arrival.origin == "network" else ()
-            service = self.services[coverage.model]
-            late = arrival.arrived_s <= self.quiet_s or arrival.src not in self._members.alive
-            if late or not service.has(coverage.node):
-                continue  # it was under way when a node died, and came to its end before any copy left
-            copies = [self.stock.residency.copy(arrival.src, t, coverage.model) for t in tiers]
-            assert not tiers or any(copy and copy.pins for copy in copies), "senders stay"
-        return super()._cover(coverage)
-
-    async def _serve(self, requests: Sequence[Request]) -> None:
-        await super()._serve(requests)
-        await asyncio.sleep(10 * STEP_S)  # what has been sent arrives, and steps come to their ends
-        if self._recovery.under_way or self._members.alive.keys() & self.fleet._killed.keys():
-            return  # a node has just died, and nobody deals with it any more
-        self._check_pins()
-        self._check_agents()
-
-    def _check_pins(self) -> None:
-        """Assigned copies are pinned once, those that are being copied once more, and no others."""
-        stock = self.stock
-        served = [(n, Tier.GPU, model) for n, model in stock.assignments.of.items() if model]
-        found = {
-            (node, tier, copy.model): copy.pins
-            for node in self._members.alive
-            for tier in Tier
-            for copy in stock.residency.copies(node, tier)
-            if copy.pins
-        }
-        assert found == Counter([*served, *stock._demoting])
-
-    def _check_agents(self) -> None:
-        """Agents hold the copies that the controller believes in, and serve nobody any more."""
-        for node in self._members.alive:
-            place = self.fleet.agents[node]._place
-            books = {
-                (tier, copy.model)
-                for tier in (Tier.GPU, Tier.HOST)
-                for copy in self.stock.residency.copies(node, tier)
-            }
-            assert place.holdings._copies.keys() == books
-            assert not place.moves.parked
-            assert not any(+place.moves._arrived)
-            served = [
-                v
-                for s in self.services.values()
-                for v in s.pipelines.served.values()
-                if v.head == node
-            ]
-            staying = {v.record.pipeline for v in served if not v.dissolving}
-            assert staying <= place._heads.keys() <= {v.record.pipeline for v in served}
-            for head in place._heads.values():
-                assert not head._coming
-                assert not any(map(len, head._lanes))
-
-
 @dataclass
 class Serverless:
     """One run; `watch` sees every record and may disturb the run by `network` and `controller`."""
@@ -196,8 +124,13 @@ class Serverless:
     conditions: Conditions = field(default_factory=Conditions)
     watch: Callable[["Serverless", Record], None] = lambda run, record: None
     cancelled: set[int] = field(default_factory=set)
-    kills: dict[int, str] = field(default_factory=dict)
     timeout_s: float = 600.0
+    lease_s: float = 0.0
+    restart_s: float | None = None
+    harm: list[str] = field(default_factory=list)  # what was done, when and why
+    harmed: set[int] = field(default_factory=set)  # whose agents were killed or cut off
+    num_controllers: int = 0
+    past: list[Record] = field(default_factory=list)  # under earlier controllers
 
     def run(self) -> "Serverless":
         """Run to the end in virtual time and check what holds for every run."""
@@ -220,9 +153,16 @@ class Serverless:
         )
         self.control = SimControl(LATENCY_S)
         self.fleet = SimFleet(self.network, self.control, SimHost(conditions=self.conditions))
-        self.log = RunLog(lambda record: self.watch(self, record))
+        self.log = RunLog(self._seen)
         loop.run(_Session.of(self).run(self.control, self.fleet, self.log))
+        left = self.network._members, self.control._agents, self.control._listeners
+        assert not any(left), "nothing is left behind"
         return self
+
+    def _seen(self, record: Record) -> None:
+        if isinstance(record, FailedRecord):
+            assert not self.controller.stock.exists(record.model), f"{record.model} is there"
+        self.watch(self, record)
 
     @property
     def rate(self) -> float:
@@ -236,9 +176,38 @@ class Serverless:
 
     def kill(self, node: int, why: str) -> None:
         """Kill an agent, if it lives."""
-        if node not in self.kills:
-            self.kills[node] = f"{asyncio.get_running_loop().time():.6f} s: {why}"
+        if not self.fleet._agents[node].done():
+            self._note(f"node {node} killed", why)
+            self.harmed.add(node)
             self.fleet._kill(node)
+
+    def sever(self, node: int, why: str) -> None:
+        """Cut an agent off from its controller."""
+        self._note(f"node {node} cut off", why)
+        self.harmed.add(node)
+        self.control.sever(node)
+
+    def restart_controller(self, why: str) -> None:
+        """End the controller, and let another one begin at the same address over the same agents."""
+        self._note("controller ended", why)
+        self.ending.set()
+
+    def _note(self, what: str, why: str) -> None:
+        self.harm.append(f"{asyncio.get_running_loop().time():.6f} s: {what}: {why}")
+
+    def unanswered(self) -> tuple[Request, ...]:
+        """The requests that clients ask again when the controller is gone; the others are over."""
+        expected, found = self.expected(), self.outputs()
+        over = {r.request for r in self.records(TokenRecord) if r.last} | self.failed
+        left = [r for r in self.requests if r.id not in over | self.cancelled]
+        for request in left:
+            got = found[request.id]
+            assert got == expected[request.id][: len(got)], f"request {request.id}"
+        ids, since_s = {r.id for r in left}, self.log.since()
+        records = self.log.records
+        self.past += [r for r in records if not (isinstance(r, TokenRecord) and r.request in ids)]
+        self.log = RunLog(self._seen)
+        return tuple(replace(r, arrival_s=max(0.0, r.arrival_s - since_s)) for r in left)
 
     @property
     def failed(self) -> set[int]:
@@ -251,7 +220,7 @@ class Serverless:
 
     def records(self, kind: type[R]) -> list[R]:
         """Return all records of a kind."""
-        return [record for record in self.log.records if isinstance(record, kind)]
+        return [r for r in (*self.past, *self.log.records) if isinstance(r, kind)]
 
     def tokens(self, request: int) -> list[TokenRecord]:
         """Return the tokens of a request in the order in which they came."""
@@ -309,9 +278,11 @@ class _Session(Session):
             run.nodes_per_host,
             run.conditions.decision_s,
             run.conditions.set_up,
+            run.restart_s,
         )
         agents = tuple(
-            AgentSpec(node, "", "sim", link, DEVICE, ssd, pcie) for node in cluster.nodes
+            AgentSpec(node, "", "sim", link, DEVICE, ssd, pcie, lease_s=run.lease_s)
+            for node in cluster.nodes
         )
         return cls(run.system, cluster, tuple(run.deployments), run.requests, agents, run)
 
@@ -321,5 +292,37 @@ class _Session(Session):
         run.controller = controller = CheckedController(
             self.system, self.cluster, self.deployments, members, log
         )
-        controller.fleet = run.fleet
+        controller.fleet, controller.harmed = run.fleet, run.harmed
         return controller
+
+    async def run(self, control: Control, fleet: SimFleet, log: RunLog, work: None = None) -> None:
+        """Run to the end, under one controller after the other."""
+        run, left = self.harness, self.requests
+        assert run is not None
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(fleet.close)
+            while left is not None:
+                left = await self._under_a_controller(run, control, fleet, left)
+
+    async def _under_a_controller(
+        self, run: Serverless, control: Control, fleet: SimFleet, requests: Sequence[Request]
+    ) -> tuple[Request, ...] | None:
+        """Serve requests; return what is left when the controller has ended, None at the end."""
+        run.ending = asyncio.Event()
+        run.num_controllers += 1
+        async with AsyncExitStack() as stack:
+            listener = await control.listen()
+            stack.push_async_callback(listener.close)
+            members = Members(listener, fleet, self.cluster.num_nodes)
+            stack.push_async_callback(members.close)
+            controller = self.controller(members, run.log)
+            await fleet.start(tuple(agent.at(listener.address) for agent in self.agents))
+            serving = asyncio.ensure_future(controller.run(requests))
+            ending = asyncio.ensure_future(run.ending.wait())
+            await asyncio.wait((serving, ending), return_when=asyncio.FIRST_COMPLETED)
+            ending.cancel()
+            if serving.done():
+                return serving.result()
+            serving.cancel()
+            await asyncio.wait((serving,))
+        return run.unanswered()

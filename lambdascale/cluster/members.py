@@ -65,7 +65,8 @@ class Members:
         self._inbox: asyncio.Queue[tuple[int, m.Message | Exception | Died | Came]] = (
             asyncio.Queue()
         )
-        self._readers: dict[int, asyncio.Task[None]] = {}
+        self._hearings: dict[asyncio.Task[None], None] = {}
+        self._current: dict[int, asyncio.Task[None] | None] = {}  # of each node
         self._watches: list[asyncio.Task[None]] = []
         self.addresses: dict[int, str] = {}
         self.alive: dict[int, None] = {}  # who is here
@@ -89,38 +90,45 @@ class Members:
                     raise event.error
 
     async def _greet_all(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            while True:
-                group.create_task(self._greet(await self._listener.accept()))
+        while True:
+            self._attend(await self._listener.accept())
 
-    async def _greet(self, channel: Channel) -> None:
-        """Learn who is there; whoever it was before has ended."""
+    def _attend(self, channel: Channel) -> None:
+        """Hear an agent out in a task of its own."""
+        hearing = asyncio.ensure_future(self._hear(channel))
+        self._hearings[hearing] = None
+        hearing.add_done_callback(self._hearings.pop)
+
+    async def _hear(self, channel: Channel) -> None:
+        """Learn who is there, whose earlier channel has ended, and what it says until this one ends."""
+        node = channel.peer
         try:
             hello = await channel.receive()
-        except PeerGoneError:
-            return
-        if not isinstance(hello, m.Hello):
-            error = PeerGoneError(channel.peer, f"it began with {type(hello).__name__}")
-            self._inbox.put_nowait((channel.peer, error))
-            return
-        earlier = self._readers.pop(hello.node, None)
+            if not isinstance(hello, m.Hello):
+                raise PeerGoneError(node, f"it began with {type(hello).__name__}")
+            node = hello.node
+            self._supersede(node)
+            self._inbox.put_nowait((node, Came(hello, channel)))
+            while True:
+                self._inbox.put_nowait((node, await channel.receive()))
+        except Exception as error:  # raised by whoever receives next
+            if self._current.get(node) in (None, asyncio.current_task()):
+                self._inbox.put_nowait((node, error))
+        finally:
+            await channel.close()
+
+    def _supersede(self, node: int) -> None:
+        """Hear no more from the earlier channel of a node, which may not know yet that it has closed."""
+        me = asyncio.current_task()
+        earlier, self._current[node] = self._current.get(node), me
         if earlier is not None and not earlier.done():
             earlier.cancel()
-            self._inbox.put_nowait((hello.node, PeerGoneError(hello.node, "it has come anew")))
-        self._inbox.put_nowait((hello.node, Came(hello, channel)))
-        self._readers[hello.node] = asyncio.ensure_future(self._read(hello.node, channel))
+            self._inbox.put_nowait((node, PeerGoneError(node, "it has come anew")))
 
     async def _bury_all(self) -> None:
         while True:
             node = await self._fleet.died()
             self._inbox.put_nowait((node, Died(node)))
-
-    async def _read(self, node: int, channel: Channel) -> None:
-        try:
-            while True:
-                self._inbox.put_nowait((node, await channel.receive()))
-        except Exception as error:  # raised by whoever receives next
-            self._inbox.put_nowait((node, error))
 
     def admit(self, came: Came) -> None:
         """Talk to an agent that has come."""
@@ -164,6 +172,8 @@ class Members:
             self.alive.pop(node, None)
             self._coming.pop(node, None)
             return Ended(node, message)
+        if isinstance(message, Died):
+            self._leases.pop(node, None)
         return message if isinstance(message, Event) else _sound(node, message)
 
     async def end(self, node: int) -> None:
@@ -202,10 +212,11 @@ class Members:
 
     async def close(self) -> None:
         """Close every channel."""
-        for task in (*self._watches, *self._readers.values()):
+        tasks = [*self._watches, *self._hearings]
+        for task in tasks:
             task.cancel()
-        for channel in self._channels.values():
-            await channel.close()
+        if tasks:
+            await asyncio.wait(tasks)
 
 
 def _sound(node: int, message: m.Message | Exception) -> m.Message:

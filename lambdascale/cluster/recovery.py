@@ -153,7 +153,7 @@ class Recovery:
     def _exists(self, model: str) -> bool:
         """Is there a copy, or will there be one when a node is started again?"""
         restarts = self._cluster.restart_s is not None
-        return self._stock.exists(model) or (restarts and self._stock.may_come_back(model))
+        return self._stock.exists(model) or (restarts and self._stock.remnants.may_come_back(model))
 
     def check(self, num_left: int) -> None:
         """Raise NoCopyError if requests were given up, LambdaScaleError if no node is left at the end."""

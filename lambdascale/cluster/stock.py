@@ -12,6 +12,7 @@ from lambdascale.cluster.assignments import Assignments
 from lambdascale.cluster.deployment import ClusterSpec, Deployment
 from lambdascale.cluster.disks import check_reach, put_on_disks
 from lambdascale.cluster.records import AllocationRecord, ResidencyRecord, RunLog
+from lambdascale.cluster.remnants import Remnants
 from lambdascale.cluster.slices import Slices
 from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
@@ -49,14 +50,13 @@ class Stock:
         self._send = send
         self._log = log
         self._missing: dict[tuple[int, Tier, str], set[int]] = {}
-        self._left: dict[tuple[int, Tier, str], set[int]] = {}  # what copies lack that nobody loads
         self._demoting: set[tuple[int, Tier, str]] = set()  # copies that are on their way down
         for deployment in deployments:
             model = deployment.model
             put_on_disks(self.residency, cluster, deployment, self.slices[model], self._deployments)
             check_reach(self.residency, cluster, deployment, self.slices[model], system.sources)
-        self._disks = {node: self._on_disk(node) for node in cluster.nodes}  # from the start
-        self._away: dict[int, list[str]] = {}  # what is on the SSDs of nodes that are lost
+        self.remnants = Remnants(self.residency, self._deployments, self.slices, self._complete)
+        self.remnants.begin(cluster.nodes)
 
     def assign(self, instance: int, model: str) -> None:
         """Let the nodes of an instance work for `model`; its copies on their GPUs stay."""
@@ -107,11 +107,10 @@ class Stock:
         for tier in Tier:
             for copy in self.residency.copies(node, tier):
                 self._missing.pop((node, tier, copy.model), None)
-                self._left.pop((node, tier, copy.model), None)
                 self._demoting.discard((node, tier, copy.model))
                 if copy.complete:
                     self._record(copy.model, node, tier, resident=False)
-        self._away[node] = self._on_disk(node)
+        self.remnants.lose(node)
         self.residency.lose(node)
         if (model := self.assignments.of[node]) is not None:
             self._log.add(AllocationRecord(model, node, self._log.since(), allocated=False))
@@ -119,58 +118,19 @@ class Stock:
 
     def enter(self, node: int, held: Iterable[m.Held]) -> None:
         """A node that was lost is back: it is free, and has what it still holds."""
-        del self._away[node]
         self.residency.enter(node)
         self.assignments.enter(node)
-        for model in self._disks[node]:
-            nbytes = self.nbytes(model)
-            self.residency.place(node, Tier.SSD, model, nbytes, now(), self._deployments)
-            self._complete(node, Tier.SSD, model)
+        self.remnants.enter(node)
         self.find(node, held)
 
     def find(self, node: int, held: Iterable[m.Held]) -> None:
         """Believe what a node says that it has verified; what does not belong there it is to forget."""
-        for found in held:
-            if found.tier is Tier.SSD:
-                self._find_image(node, found.model)
-            elif not self._find(node, found):
-                self._send(node, m.Drop(found.model, found.tier, 0, 0, release=False))
-
-    def _find(self, node: int, found: m.Held) -> bool:
-        tier, model = found.tier, found.model
-        if model not in self._deployments:
-            return False
-        slices = self.slices[model]
-        at = slices.position(node)
-        offset, nbytes = slices.span(at, self._image(model).blocks)
-        lacking = set(slices.blocks[at]).difference(found.blocks)
-        usable = found.blocks and tier is Tier.GPU if lacking else True
-        if not usable or range(found.first, found.stop) != slices.parts[at]:
-            return False
-        if not self.residency.find_left(node, tier, model, found.base + offset, nbytes, now()):
-            return False
-        if lacking:
-            self._left[node, tier, model] = lacking
-        else:
-            self._complete(node, tier, model)
-        return True
-
-    def _find_image(self, node: int, model: str) -> None:
-        """An image is on an SSD, where it may count already."""
-        if model not in self._deployments or self.residency.copy(node, Tier.SSD, model):
-            return
-        if self.residency.has_room(node, Tier.SSD, self.nbytes(model), self._deployments):
-            self.residency.place(
-                node, Tier.SSD, model, self.nbytes(model), now(), self._deployments
-            )
-            self._complete(node, Tier.SSD, model)
+        for useless in self.remnants.find(node, held):
+            self._send(node, m.Drop(useless.model, useless.tier, 0, 0, release=False))
 
     def _complete(self, node: int, tier: Tier, model: str) -> None:
         self.residency.complete(node, tier, model, now())
         self._record(model, node, tier, resident=True)
-
-    def _on_disk(self, node: int) -> list[str]:
-        return [copy.model for copy in self.residency.copies(node, Tier.SSD) if copy.complete]
 
     def lacking(self, node: int, tier: Tier, model: str) -> tuple[int, ...]:
         """Return the blocks of a copy that is being filled that are not there."""
@@ -194,13 +154,6 @@ class Stock:
     def exists(self, model: str) -> bool:
         """Is there a complete copy in any tier?"""
         return any(self.holders(model, tier) for tier in Tier)
-
-    def may_come_back(self, model: str) -> bool:
-        """Would there be a copy if nodes that are lost came back with what is on their SSDs?"""
-        nodes = {node for node, models in self._away.items() if model in models}
-        nodes.update(self.residency.holders(model, Tier.SSD))
-        slices = self.slices[model]
-        return any(nodes.issuperset(slices.nodes(slices.instance(node))) for node in nodes)
 
     def is_expected(self, instance: int, tier: Tier, model: str) -> bool:
         """Has every node of an instance got a copy there, complete or to be filled?"""
@@ -236,7 +189,7 @@ class Stock:
         """Could every node of an instance hold its slice now, if idle copies went?"""
         slices, blocks = self.slices[model], self._image(model).blocks
         return all(
-            (node, tier, model) in self._left
+            self.remnants.is_left((node, tier, model))
             or (
                 self._may_replace(node, tier, model)
                 and self.residency.has_room(
@@ -266,9 +219,9 @@ class Stock:
         nbytes = slices.span(position, blocks)[1]
         if not self._may_replace(node, tier, model):
             return False
-        if (node, tier, model) in self._left:
-            self._missing[node, tier, model] = self._left.pop((node, tier, model))
-            self.residency.resume(node, tier, model)
+        place = node, tier, model
+        if self.remnants.is_left(place):
+            self._missing[place] = self.remnants.take(place)
             return True
         if (old := self.residency.copy(node, tier, model)) is not None:
             self._drop(old)
@@ -385,7 +338,7 @@ class Stock:
         """Tell the node, and let it give the pages back if nobody needs the room (`nbytes`)."""
         release = nbytes > 0 and tier is Tier.HOST  # a GPU's memory is nobody else's
         self._send(node, m.Drop(model, tier, offset, nbytes, release))
-        self._left.pop((node, tier, model), None)
+        self.remnants.forget((node, tier, model))
         if complete:
             self._record(model, node, tier, resident=False)
         if tier is Tier.GPU and self.residency.copy(node, Tier.HOST, model) is not None:

@@ -73,6 +73,9 @@ class StreamListener:
         except (AuthError, DeadlineError, asyncio.IncompleteReadError, OSError):
             await _hang_up(writer)
             return
+        if self._server is None:  # closed meanwhile
+            await _hang_up(writer)
+            return
         self._channels.put_nowait(StreamChannel(node, reader, writer))
 
     async def accept(self) -> Channel:
@@ -81,6 +84,7 @@ class StreamListener:
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
+            self._server = None
         while not self._channels.empty():
             await self._channels.get_nowait().close()
 

@@ -5,6 +5,7 @@ connection, what a peer sent before it died still arrives, then the end of the s
 """
 
 import asyncio
+from itertools import count
 
 from lambdascale.control.base import CONTROLLER, Channel, Listener
 from lambdascale.control.messages import Message
@@ -21,14 +22,13 @@ class SimControl:
         self.latency_s = latency_s
         self.codec = Codec()
         self._listeners: dict[str, SimListener] = {}
-        self._num_listeners = 0
         self._agents: dict[SimChannel, int] = {}
         self._apart: frozenset[int] = frozenset()
         self._held: list[tuple[SimChannel, bytes | None]] = []
 
     async def listen(self) -> Listener:
-        self._num_listeners += 1
-        address = f"sim-control:{self._num_listeners}"
+        """Listen at the first address where nobody does: where the last one did that has closed."""
+        address = next(a for n in count(1) if (a := f"sim-control:{n}") not in self._listeners)
         self._listeners[address] = SimListener(address, self._listeners)
         return self._listeners[address]
 
@@ -93,6 +93,8 @@ class SimListener:
 
     async def close(self) -> None:
         self._listeners.pop(self.address, None)
+        while not self._channels.empty():
+            await self._channels.get_nowait().close()
 
 
 class SimChannel:
