@@ -60,6 +60,31 @@ async def agents_start_are_killed_and_do_not_outlive_the_fleet(make: Maker) -> N
         await listener.close()
 
 
+async def an_agent_that_has_ended_is_started_again(make: Maker) -> None:
+    control, fleet, floor = make(False)
+    listener = await control.listen()
+    async with deadline(20, "the whole test"):
+        agents = specs(listener.address, 2, floor)
+        await fleet.start(agents)
+        channels = [await listener.accept() for _ in agents]
+        await fleet.restart(0)  # it lives, so nothing happens
+        await fleet.kill(1)
+        assert await fleet.died() == 1
+        await fleet.restart(1)
+        channels.append(await listener.accept())
+        assert channels[-1].peer == 1
+        await fleet.kill(1)
+        assert await fleet.died() == 1
+        await fleet.start(agents)
+        channels.append(await listener.accept())
+        assert channels[-1].peer == 1
+        await fleet.close()
+        assert {await fleet.died(), await fleet.died()} == {0, 1}
+        for channel in channels:
+            await gone(channel)
+        await listener.close()
+
+
 async def an_agent_that_dies_at_birth_is_reported_promptly(make: Maker) -> None:
     control, fleet, floor = make(True)
     listener = await control.listen()
@@ -79,6 +104,7 @@ async def a_fleet_that_was_never_started_closes(make: Maker) -> None:
 
 CHECKS: tuple[Check, ...] = (
     agents_start_are_killed_and_do_not_outlive_the_fleet,
+    an_agent_that_has_ended_is_started_again,
     an_agent_that_dies_at_birth_is_reported_promptly,
     a_fleet_that_was_never_started_closes,
 )

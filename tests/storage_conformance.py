@@ -73,7 +73,9 @@ async def a_copy_touches_only_its_range(opener: Opener, _: Path) -> None:
 async def what_was_stored_is_loaded_again(opener: Opener, folder: Path) -> None:
     async with opened(opener) as storage:
         host, gpu, image = filled(HOST, 40 * KIB), BackedRegion(GPU, 40 * KIB), folder / "a"
+        assert not storage.has(image)
         await storage.store(host, 100, 30_001, image)
+        assert storage.has(image)
         await storage.load(image, 0, gpu, 7, 30_001)
         assert gpu.view[7:30_008] == host.view[100:30_101]
         await storage.load(image, 5000, gpu, 0, 9000)

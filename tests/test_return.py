@@ -1,32 +1,49 @@
 """Nodes that come back, and controllers that begin again: what is still there is found and used."""
 
-import pytest
-from serverless import Serverless, burst, deploy, room
+import math
 
+import pytest
+from serverless import DEVICE, LATENCY_S, Serverless, ask, burst, deploy, image, room
+
+from lambdascale.clock import now
+from lambdascale.cluster.deployment import ClusterSpec
 from lambdascale.cluster.records import (
     BlockRecord,
     LossRecord,
     PhaseRecord,
     Record,
+    ResidencyRecord,
     ReturnRecord,
     StartRecord,
     TokenRecord,
 )
-from lambdascale.storage.tiers import Tier
+from lambdascale.config import SystemSpec
+from lambdascale.control import messages as m
+from lambdascale.engine.base import EngineLimits
+from lambdascale.errors import ConfigError
+from lambdascale.fleet.base import AgentSpec
+from lambdascale.policy import ScalingPolicy
+from lambdascale.sim import loop
+from lambdascale.sim.control import SimControl
+from lambdascale.sim.fleet import SimFleet
+from lambdascale.sim.network import SimNetwork
+from lambdascale.storage.tiers import Capacity, Tier
 
 LEASE_S = 5.0
 
 
 class When:
-    """Acts once, when `count` records fit."""
+    """Acts when `count` records have fitted, `times` times in all."""
 
-    def __init__(self, fits, act, count: int = 1) -> None:
-        self.fits, self.act, self.count = fits, act, count
+    def __init__(self, fits, act, count: int = 1, times: int = 1) -> None:
+        self.fits, self.act = fits, act
+        self.due = [count * n for n in range(1, times + 1)]
+        self.seen = 0
 
     def __call__(self, run: Serverless, record: Record) -> None:
         if self.fits(record):
-            self.count -= 1
-            if self.count == 0:
+            self.seen += 1
+            if self.seen in self.due:
                 self.act(run)
 
 
@@ -93,3 +110,91 @@ def test_when_all_nodes_die_the_run_waits_for_those_that_are_started_again(memor
         watch=When(reached("first token of a receiver"), kill_all),
     ).run()
     assert len(run.records(ReturnRecord)) == run.num_nodes
+
+
+def test_a_node_that_is_started_again_has_what_was_stored_on_its_ssd():
+    policy = ScalingPolicy(target=1.0, idle_s=0.1, max_instances=1)
+    run = Serverless(
+        [deploy("a", policy, {0: Tier.HOST, 2: Tier.SSD})],
+        (*burst(4), ask(4, at=20.0)),
+        num_nodes=3,
+        system=SystemSpec(gpu_keep_alive_s=0.1, host_keep_alive_s=0.5),
+        restart_s=0.1,
+        watch=When(
+            lambda r: isinstance(r, ResidencyRecord) and (r.node, r.tier) == (0, "ssd"),
+            lambda run: run.kill(0, "as planned"),
+        ),
+    ).run()
+    (back,) = run.records(ReturnRecord)
+    assert (back.node, back.blocks) == (0, 16)
+
+
+def test_what_a_lost_agent_still_delivers_counts_and_comes_once():
+    for victim in (0, 1, 3):
+        run = Serverless(
+            [deploy("a", initial={0: Tier.GPU})],
+            burst(24, max_tokens=150),
+            lease_s=LEASE_S,
+            watch=When(arrived(2), lambda run, v=victim: run.sever(v, "as planned"), 5),
+        ).run()
+        came = [(r.node, r.block) for r in run.records(BlockRecord) if r.origin == "network"]
+        assert len(came) == len(set(came))
+        assert [r.node for r in run.records(ReturnRecord)] == [victim]
+
+
+def test_controllers_that_live_shorter_than_a_load_still_finish_it_together():
+    def restart(run: Serverless) -> None:
+        run.later(0.3, lambda: run.restart_controller("as planned"))
+
+    run = Serverless(
+        [deploy("a", initial={0: Tier.HOST}), deploy("b", initial={1: Tier.HOST})],
+        (*burst(6, "a", max_tokens=60), *burst(6, "b", first=6, max_tokens=60)),
+        lease_s=LEASE_S,
+        watch=When(reached("started"), restart, times=3),
+    ).run()
+    assert run.num_controllers == 4
+
+
+def test_an_agent_ends_when_its_lease_does():
+    async def main() -> None:
+        network, control = SimNetwork(LATENCY_S), SimControl(LATENCY_S)
+        fleet, listener = SimFleet(network, control), await control.listen()
+        agent = AgentSpec(0, listener.address, "sim", math.inf, DEVICE, lease_s=3.0)
+        await fleet.start((agent,))
+        channel = await listener.accept()
+        await listener.close()
+        gone_s = now()
+        await channel.close()
+        assert await fleet.died() == 0
+        assert gone_s + 2.0 <= now() <= gone_s + 3.1
+        await fleet.close()
+
+    loop.run(main())
+
+
+def test_an_agent_that_was_prepared_for_other_models_says_so():
+    async def main() -> None:
+        network, control = SimNetwork(LATENCY_S), SimControl(LATENCY_S)
+        fleet, listener = SimFleet(network, control), await control.listen()
+        agent = AgentSpec(0, listener.address, "sim", math.inf, DEVICE, lease_s=3.0)
+        await fleet.start((agent,))
+        for gpu in (room("a"), room("a", "b")):
+            channel = await listener.accept()
+            assert isinstance(await channel.receive(), m.Hello)
+            hosted = m.Hosted("a", image("a", 4), EngineLimits(2, 64))
+            channel.send(m.Prepare((hosted,), gpu, 0, 1, 0.0))
+            answer = await channel.receive()
+            await channel.close()
+        assert isinstance(answer, m.Failed)
+        assert "start the same deployment" in answer.reason
+        await fleet.close()
+
+    loop.run(main())
+
+
+@pytest.mark.parametrize("bad", [-1.0, math.nan])
+def test_times_that_cannot_be_are_refused(bad: float):
+    with pytest.raises(ConfigError, match="lease_s is"):
+        AgentSpec(0, "", "sim", math.inf, None, lease_s=bad)
+    with pytest.raises(ConfigError, match="restart_s is"):
+        ClusterSpec(1, Capacity(1, 0, 0), restart_s=bad)

@@ -1,8 +1,10 @@
-"""Agents of real scale-outs die by SIGKILL and are started again: they come back, and are used again."""
+"""Agents of real scale-outs are killed or cut off: they come back, and are used again."""
 
+import asyncio
 import signal
 import time
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 
 import psutil
 import pytest
@@ -10,6 +12,7 @@ from engine_driver import reference, reference_model
 from leftovers import own_children, within
 from tiny import TinyModel
 
+from lambdascale.cluster.controller import Controller
 from lambdascale.cluster.records import BlockRecord, Record, ReturnRecord, RunLog, TokenRecord
 from lambdascale.config import ScaleSpec
 from lambdascale.engine.device import DeviceModel
@@ -31,16 +34,36 @@ NUM_NODES = 3
 BLOCKS = 16
 VICTIM = 2
 
+Harm = Callable[[Controller, int], Awaitable[None]]  # told the nursery's process, too
 
-@pytest.mark.parametrize("lease_s", [0.0, 20.0], ids=["no lease", "lease"])
-@pytest.mark.parametrize("transport", ["shm", "tcp"])
-def test_a_killed_receiver_comes_back_and_gives_tokens_again(
-    transport: str, lease_s: float, tiny_model: TinyModel
-):
-    folder = tiny_model("llama")
-    packed = load_packed(str(folder), "float32")
+
+async def kill(controller: Controller, nursery: int) -> None:
+    """Kill the agent."""
+    agents = sorted(psutil.Process(nursery).children(), key=lambda agent: agent.pid)
+    agents[VICTIM].send_signal(signal.SIGKILL)
+
+
+async def cut_off(controller: Controller, nursery: int) -> None:
+    """Close the connection to the agent, which lives."""
+    await controller._members._channels[VICTIM].close()
+
+
+@dataclass
+class Receiver:
+    """Waits until the victim has got some blocks."""
+
+    half_full: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __call__(self, record: Record) -> None:
+        if isinstance(record, BlockRecord) and record.node == VICTIM and record.block > 3:
+            self.half_full.set()
+
+
+def come_back(folder: str, transport: str, lease_s: float, harm: Harm) -> RunLog:
+    """Run a scale-out, do harm to a receiver in the middle, and check the tokens."""
+    packed = load_packed(folder, "float32")
     spec = RunSpec(
-        model=str(folder),
+        model=folder,
         transport=transport,
         scale=ScaleSpec(1, NUM_NODES, BLOCKS, max_slots=2, timeout_s=90),
         link_gbps=packed.layout.nbytes * 8 / LOAD_S / 1e9,
@@ -57,24 +80,44 @@ def test_a_killed_receiver_comes_back_and_gives_tokens_again(
         cluster=replace(session.cluster, restart_s=0.2),
         agents=tuple(replace(agent, lease_s=lease_s) for agent in session.agents),
     )
+    receiver = Receiver()
+    log = RunLog(receiver)
     with agent_site() as site:
-        killed: list[int] = []
 
-        def kill(record: Record) -> None:
-            mine = isinstance(record, BlockRecord) and record.node == VICTIM
-            if mine and record.block > 3 and not killed:
-                agents = sorted(psutil.Process(site.pid).children(), key=lambda a: a.pid)
-                killed.append(agents[VICTIM].pid)
-                agents[VICTIM].send_signal(signal.SIGKILL)
+        async def work(controller: Controller) -> None:
+            serving = asyncio.ensure_future(controller.run(requests))
+            await receiver.half_full.wait()
+            await harm(controller, site.pid)
+            await serving
 
-        log = RunLog(kill)
-        in_processes(session, log, site, time.monotonic())
+        in_processes(session, log, site, time.monotonic(), work)
         assert within(lambda: not psutil.Process(site.pid).children()), "no agent is left"
-    assert [r.node for r in log.records if isinstance(r, ReturnRecord)] == [VICTIM]
-    (back_s,) = (r.time_s for r in log.records if isinstance(r, ReturnRecord))
-    tokens = [r for r in log.records if isinstance(r, TokenRecord) and r.node == VICTIM]
-    assert any(token.time_s > back_s for token in tokens), "it is used again"
-    outputs = RunResult.of(spec, log.records, requests).outputs()
-    model = reference_model(folder)
-    assert outputs == {r.id: tuple(reference(model, r)) for r in requests}
     assert not own_children()
+    model, outputs = reference_model(folder), RunResult.of(spec, log.records, requests).outputs()
+    assert outputs == {r.id: tuple(reference(model, r)) for r in requests}
+    return log
+
+
+def check_used_again(log: RunLog) -> ReturnRecord:
+    (back,) = (r for r in log.records if isinstance(r, ReturnRecord))
+    assert back.node == VICTIM
+    tokens = [r for r in log.records if isinstance(r, TokenRecord) and r.node == VICTIM]
+    assert any(token.time_s > back.time_s for token in tokens), "it is used again"
+    return back
+
+
+@pytest.mark.parametrize("lease_s", [0.0, 20.0], ids=["no lease", "lease"])
+@pytest.mark.parametrize("transport", ["shm", "tcp"])
+def test_a_killed_receiver_comes_back_and_gives_tokens_again(
+    transport: str, lease_s: float, tiny_model: TinyModel
+):
+    log = come_back(str(tiny_model("llama")), transport, lease_s, kill)
+    assert check_used_again(log).blocks == 0, "its memory is gone"
+
+
+@pytest.mark.parametrize("transport", ["shm", "tcp"])
+def test_a_receiver_that_was_cut_off_gets_what_it_lacks(transport: str, tiny_model: TinyModel):
+    log = come_back(str(tiny_model("llama")), transport, 20.0, cut_off)
+    assert check_used_again(log).blocks > 3
+    mine = [r.block for r in log.records if isinstance(r, BlockRecord) and r.node == VICTIM]
+    assert sorted(mine) == list(range(BLOCKS)), "each block came once"

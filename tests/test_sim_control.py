@@ -112,3 +112,20 @@ def test_nobody_answers_at_a_wrong_closed_or_cut_off_address() -> None:
                 await control.connect(address, 4)
 
     run(main())
+
+
+def test_another_controller_listens_where_the_last_one_did() -> None:
+    async def main() -> None:
+        control = SimControl(latency_s=0.25)
+        first = await control.listen()
+        waiting = await control.connect(first.address, 1)
+        await first.close()
+        assert await drained(waiting) == [], "whom it did not accept it leaves"
+        with pytest.raises(PeerGoneError, match="nobody answers"):
+            await control.connect(first.address, 3)
+        second = await control.listen()
+        assert second.address == first.address
+        await control.connect(first.address, 3)
+        assert (await second.accept()).peer == 3
+
+    run(main())

@@ -54,6 +54,18 @@ def test_what_cannot_be_is_refused():
         Arena(PAGE).free(5)
 
 
+def test_a_range_is_taken_where_it_is_wanted_or_not_at_all():
+    arena = Arena(4 * PAGE + 10)
+    assert arena.take(PAGE, PAGE + 1)
+    assert [tuple(span) for span in arena.spans] == [(PAGE, 3 * PAGE)]
+    assert not arena.take(2 * PAGE, PAGE), "it is taken"
+    assert not arena.take(0, PAGE + 1), "it ends in what is taken"
+    assert not arena.take(3 * PAGE + 1, 1), "it begins inside a page"
+    assert not arena.take(4 * PAGE, 11), "it ends outside"
+    assert arena.take(4 * PAGE, 10)
+    arena.check_integrity()
+
+
 def test_a_copy_is_independent():
     arena = Arena(2 * PAGE)
     arena.allocate(PAGE)

@@ -338,3 +338,35 @@ def fits(ranges: dict[str, range], gone: list[str], pages: int) -> bool:
 
 TestOperations = Operations.TestCase
 TestOperations.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def test_what_is_left_of_a_copy_goes_when_its_room_is_needed_or_its_time_is_over():
+    r = residency(gpu=4)
+    assert r.find_left(0, GPU, "a", PAGE, 2 * PAGE, 1.0)
+    assert not r.find_left(0, GPU, "b", 2 * PAGE, PAGE, 1.0), "its room is taken"
+    assert not r.find_left(0, GPU, "a", 3 * PAGE, PAGE, 1.0), "there is one"
+    assert r.holders("a", GPU) == ()
+    assert [c.model for c in r.expired(3.0)] == ["a"]
+    assert r.place(0, GPU, "b", 3 * PAGE, 2.0) == Placed(0, (Eviction(0, GPU, "a", PAGE, False),))
+    r.check_integrity()
+
+
+def test_what_is_left_of_a_copy_is_loaded_on():
+    r = residency()
+    assert r.find_left(0, GPU, "a", PAGE, PAGE, 1.0)
+    r.resume(0, GPU, "a")
+    assert not r.copy(0, GPU, "a").idle
+    assert r.expired(9.0) == ()
+    r.complete(0, GPU, "a", 2.0)
+    assert r.holders("a", GPU) == (0,)
+    r.check_integrity()
+
+
+def test_a_node_that_was_lost_is_empty_when_it_is_back():
+    r = residency()
+    hold(r, "a", 1.0)
+    r.lose(0)
+    r.enter(0)
+    assert r.copies(0, GPU) == ()
+    assert hold(r, "b", 1.0) == Placed(0)
+    r.check_integrity()

@@ -205,6 +205,8 @@ class Agent:
                 f"node {self._node} was prepared for other models or memory by an earlier controller; start "
                 "the same deployment, or new agents"
             )
+        if self._brief:  # what peers wrote before they fell quiet
+            await asyncio.wait(self._brief)
         held = await self._place.begin()
         self._reporter.flush()
         self._reporter.send(m.Prepared(self._node, held))

@@ -25,7 +25,7 @@ class Barrier:
         """Note arrivals; return the ticks that may start now."""
         for block in blocks:
             if (node, block) in self._key:
-                self._missing[self._key[node, block]] -= 1
+                self._missing[self._key.pop((node, block))] -= 1  # once, even if it comes twice
         return [opening for group in range(len(self._groups)) for opening in self._open(group)]
 
     def _open(self, group: int) -> list[Opening]:

@@ -79,6 +79,7 @@ class Controller:
         log = self._log
         check_requests([service.deployment for service in self.services.values()], requests)
         log.restart()
+        self._pending = len(requests)
         async with deadline(self._cluster.timeout_s, "the whole run"):
             await bring_up(
                 self._system, self._cluster, self.services, self.stock, self._members, log
@@ -94,7 +95,6 @@ class Controller:
         """From the start until everything is answered and nothing grows any more."""
         self._log.restart()
         self._log.phase("started")
-        self._pending = len(requests)
         self.stock.begin()
         self._balance.begin()
         self._changed()

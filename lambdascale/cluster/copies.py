@@ -129,11 +129,10 @@ class ModelCopy:
         await self._verified[block].wait()
 
     async def verify(self, block: int, src: int, origin: str) -> Arrival | None:
-        """Check a block that has just come; None if it is not right, or was here already."""
-        if self._verified[block].is_set():
-            return None
+        """Check a block that has just come, perhaps in place of itself; None if it is not right."""
         arrived_s = now()
         if await self.region.checksum(*self.span(block)) != self._checksums[block]:
+            self._verified[block].clear()
             return None
         self._verified[block].set()
         return Arrival(block, src, origin, arrived_s, now())
@@ -143,7 +142,7 @@ class ModelCopy:
     ) -> Arrival | None:
         """Verify a block that a peer wrote; tell `corrupt` if it is wrong. Raises CorruptBlockError."""
         arrival = await self.verify(block, peer, NETWORK)
-        if arrival is None and not self._verified[block].is_set():
+        if arrival is None:
             self._attempts[block] += 1
             if self._attempts[block] >= MAX_ATTEMPTS:
                 raise CorruptBlockError(

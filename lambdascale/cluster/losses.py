@@ -43,7 +43,7 @@ class Losses:
         """
         instance = self._stock.slices[self._model].instance(node)
         self._gone.append(instance)
-        involved = any(growth.involves(instance) for growth in self._growths.values())
+        involved = [growth for growth in self._growths.values() if growth.involves(instance)]
         own = self._growth_of.pop(instance, None)
         if own is not None:
             self._instances.append(instance)
@@ -52,14 +52,15 @@ class Losses:
             growth.lose(instance)
         for served in self._pipelines.through(node):
             self._break(served, node)
-        return self._hold() if involved else ()
+        held = self._hold() if involved else []
+        return tuple(dict.fromkeys(growth.wave for growth in (*held, *involved)))
 
-    def _hold(self) -> tuple[int, ...]:
+    def _hold(self) -> list[Growth]:
         """Let scale-outs wait for a repair: all of them, as they may feed each other."""
         held = [growth for growth in self._growths.values() if not growth.formation.complete]
         for growth in held:
             growth.repairing = True
-        return tuple(growth.wave for growth in held)
+        return held
 
     def _break(self, served: Served, node: int) -> None:
         """A pipeline has lost a stage: it, and whom it served, will be seen to."""

@@ -1,8 +1,9 @@
 """What happens when a node is gone: its end is an event, and the others go on with what is left.
 
-    ended    forget the node; tell the survivors, who begin nothing more that has to do with it
+    ended    forget the node
+    quiet    it is dead; one with a lease may also have come to rest, and be back. Tell the survivors, who
+             begin nothing more that has to do with it
     noted    each survivor answers when nothing of the kind is under way there any more
-    quiet    an agent with a lease outlives its channel: it is dead, or has come to rest and is back
     all have requests of broken pipelines were queued again meanwhile; now members are free, and running
              scale-outs are planned anew from what survivors hold (`growth_repair`)
 
@@ -11,11 +12,12 @@ requests given up.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from lambdascale.cluster.deployment import ClusterSpec
 from lambdascale.cluster.expansion import Expansion
 from lambdascale.cluster.growth import Growth
+from lambdascale.cluster.growth_plan import GrowthPlan
 from lambdascale.cluster.growth_repair import Remains, repaired
 from lambdascale.cluster.members import Ended, Members
 from lambdascale.cluster.records import LossRecord, RunLog
@@ -26,6 +28,7 @@ from lambdascale.control import messages as m
 from lambdascale.errors import LambdaScaleError, NoCopyError
 from lambdascale.storage.tiers import Tier
 
+Numbers = tuple[int, ...]
 Deliveries = defaultdict[int, set[int]]  # node → blocks
 
 
@@ -50,6 +53,9 @@ class Recovery:
         self._log = log
         self._allowed = tuple(Tier[name.upper()] for name in system.sources)
         self._noting: dict[int, set[int]] = {}  # lost node → who has not answered
+        self._lost: dict[
+            int, tuple[Numbers, Numbers]
+        ] = {}  # what others are to be told when it is quiet
         self._delivered: defaultdict[int, Deliveries] = defaultdict(lambda: defaultdict(set))
         self._failed: dict[str, int] = {}
         self._any_lost = False
@@ -71,19 +77,22 @@ class Recovery:
         waves = [wave for service in services for wave in service.losses.lose(end.node)]
         for waiting in self._noting.values():
             waiting.discard(end.node)
-        self._noting[end.node] = set(alive)
-        if self._members.may_live(end.node):
-            self._noting[end.node].add(end.node)
-        for node in alive:
-            forsaken = tuple(s.model for s in services if s.losses.forsakes(node))
-            self._members.send(node, m.NodeLost(end.node, tuple(waves), broken, forsaken))
-        self._go_on()
+        self._noting[end.node] = {*alive, end.node}
+        self._lost[end.node] = tuple(waves), broken
+        if not self._members.may_live(end.node):
+            self.quiet(end.node)
 
-    def quiet(self, node: int) -> None:
-        """An agent has ended, or has come anew: nothing of its last life is under way."""
-        if node in self._noting:
-            self._noting[node].discard(node)
-            self._go_on()
+    def quiet(self, lost: int) -> None:
+        """The agent of a lost node has ended, or has come to rest: it writes no more, so tell others."""
+        if lost not in self._lost:
+            return
+        waves, broken = self._lost.pop(lost)
+        self._noting[lost].discard(lost)
+        for node in sorted(self._noting[lost]):
+            services = self._services.values()
+            forsaken = tuple(s.model for s in services if s.losses.forsakes(node))
+            self._members.send(node, m.NodeLost(lost, waves, broken, forsaken))
+        self._go_on()
 
     def noted(self, message: m.LossNoted) -> None:
         """A survivor has done with a node that is gone."""
@@ -108,14 +117,17 @@ class Recovery:
         self._expansion.lost()
 
     def _repair(self, service: Service, growth: Growth) -> None:
-        held = growth.due(self._delivered[growth.wave])
+        due, is_expected = growth.due(self._delivered[growth.wave]), self._stock.is_expected
+        held = {i: b for i, b in due.items() if is_expected(i, Tier.GPU, service.model)}
         on_disk = set(self._stock.holders(service.model, Tier.SSD))
         disks = [instance for instance in held if instance in on_disk]
-        remains = Remains(held, self._sources(service, growth), disks)
+        remains = Remains(held, self._sources(service, growth, held), disks)
         plan = repaired(growth.plan, remains, growth.num_blocks)
         if plan is None:
             service.losses.give_up(growth)
             plan = growth.plan
+        else:
+            self._pin(service.model, growth, plan)
         wave = self._expansion.new_wave()
         copy_s = (
             self._stock.nbytes(service.model) / self._cluster.link_rate
@@ -125,18 +137,24 @@ class Recovery:
             growth.introduce(self._members.send, self._members.addresses)
         growth.go_on(self._members.send, self._stock)
 
-    def _sources(self, service: Service, growth: Growth) -> dict[int, Tier]:
+    def _pin(self, model: str, growth: Growth, plan: GrowthPlan) -> None:
+        """Whoever sends by the new plan keeps what it sends, although it may be released meanwhile."""
+        new = [sender for sender in plan.senders.items() if sender not in growth.pinned]
+        self._stock.pin_all(model, new)
+        growth.pinned += new
+
+    def _sources(self, service: Service, growth: Growth, held: Collection[int]) -> dict[int, Tier]:
         """Who sends besides the members; another holder, which stays meanwhile, if nobody is left."""
-        model, stock, members = service.model, self._stock, growth.plan.members
+        model, stock = service.model, self._stock
         left = {
             instance: tier
             for instance, tier in growth.plan.senders.items()
-            if instance not in members and stock.is_expected(instance, tier, model)
+            if instance not in held and stock.is_expected(instance, tier, model)
         }
         if left or growth.formation.complete:
             return left
         for tier in (Tier.GPU, Tier.HOST):
-            others = [i for i in stock.holders(model, tier) if i not in members]
+            others = [i for i in stock.holders(model, tier) if i not in held]
             if others and tier in self._allowed:
                 growth.pinned.append((others[0], tier))
                 stock.pin_all(model, [(others[0], tier)])

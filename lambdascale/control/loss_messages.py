@@ -6,7 +6,7 @@ from lambdascale.control.message import Base
 
 
 class NodeLost(Base, frozen=True):
-    """Controller → agent: `node` is gone and does not come back; begin no more sends of `scale_outs`.
+    """Controller → agent: `node` is gone, perhaps for now; begin no more sends of `scale_outs`.
 
     Drop what comes of `pipelines`, of which it was a stage.
     Fill the copies of `forsaken` models on the GPU no further: they come to nothing.

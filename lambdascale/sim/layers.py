@@ -10,6 +10,7 @@ cannot hide a difference: a wrong weight, entry or order is another number at th
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -33,14 +34,10 @@ class LayerRange:
     @classmethod
     def of(cls, layers: slice, weight_of: Callable[[int], np.uint64]) -> "LayerRange":
         """Take the weights of the layers as they are now."""
-        count = layers.stop - layers.start
-        factors = odd_numbers(layers.stop)[layers]
-        products = np.multiply.accumulate(np.concatenate([np.ones(1, np.uint64), factors]))
-        before = products[:-1]
-        over = inverses(before)
+        before, over, through = _factors(layers.start, layers.stop)
         names = [weight_of(layer) for layer in range(layers.start, layers.stop)]
-        weights = np.array(names, np.uint64).reshape(count) * over
-        return cls(layers, before, over, weights, products[-1])
+        weights = np.array(names, np.uint64).reshape(len(names)) * over
+        return cls(layers, before, over, weights, through)
 
     def run(self, state: U64, seen: U64) -> tuple[U64, U64]:
         """Take one position per row through: `state` [rows], `seen` [rows, layers] → new state, entries."""
@@ -104,3 +101,13 @@ class LayerRange:
             seen[:, i] += np.add.reduceat(terms, starts)
             state = (state + earlier + weights[i : i + 1]) * factors[i : i + 1]
         return state, entries
+
+
+@lru_cache(1 << 12)
+def _factors(start: int, stop: int) -> tuple[U64, U64, np.uint64]:
+    """A, its inverses and the product of all a, for layers [start, stop)."""
+    factors = odd_numbers(stop)[start:]
+    products = np.multiply.accumulate(np.concatenate([np.ones(1, np.uint64), factors]))
+    before, over = products[:-1], inverses(products[:-1])
+    before.flags.writeable = over.flags.writeable = False
+    return before, over, products[-1]

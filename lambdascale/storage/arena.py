@@ -6,7 +6,6 @@ Ranges start at page boundaries, so that pages can be given back and direct I/O 
 """
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import NamedTuple
 
 from lambdascale.errors import ConfigError
@@ -84,15 +83,15 @@ class Arena:
 
     def check_integrity(self) -> None:
         """Raise IntegrityError if ranges overlap, begin inside a page or leave the arena."""
-        spans = self.spans
-        if any(span.start % PAGE or span.nbytes < 1 for span in spans):
-            raise IntegrityError(f"a range begins inside a page or is empty: {spans}")
-        if any(a.stop > b.start for a, b in pairwise(spans)):
-            raise IntegrityError(f"ranges overlap: {spans}")
-        if spans and (spans[0].start < 0 or spans[-1].stop > self.capacity):
-            raise IntegrityError(f"a range lies outside {self.capacity} bytes: {spans}")
-        if self.used + sum(hole.nbytes for hole in self._holes()) != self.capacity:
-            raise IntegrityError(f"bytes are neither taken nor free: {spans} of {self.capacity}")
+        end = 0
+        for start, stop in sorted(self._taken.items()):
+            if start % PAGE or stop <= start:
+                raise IntegrityError(f"a range begins inside a page or is empty: {self.spans}")
+            if start < end:
+                raise IntegrityError(f"ranges overlap: {self.spans}")
+            end = stop
+        if end > self.capacity or min(self._taken, default=0) < 0:
+            raise IntegrityError(f"a range lies outside {self.capacity} bytes: {self.spans}")
 
     def _holes(self) -> Iterator[Span]:
         """What lies between the taken ranges, in order."""

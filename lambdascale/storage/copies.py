@@ -154,16 +154,15 @@ class Copies:
     def check_integrity(self) -> None:
         """Raise IntegrityError unless the copies are exactly the ranges of the arena."""
         self._arena.check_integrity()
-        copies = sorted(self, key=lambda copy: copy.offset)
+        copies = sorted(self._copies.values(), key=lambda copy: copy.offset)
         spans = self._arena.spans
         if [copy.offset for copy in copies] != [span.start for span in spans]:
             raise IntegrityError(f"the copies in {self._place} are not what its arena holds")
-        if any(
-            not 0 <= span.nbytes - c.nbytes < PAGE for c, span in zip(copies, spans, strict=True)
-        ):
-            raise IntegrityError(f"a copy in {self._place} is not as large as its range")
-        if any(copy.pins < 0 for copy in copies):
-            raise IntegrityError(f"a copy in {self._place} has a negative number of pins")
+        for copy, span in zip(copies, spans, strict=True):
+            if not 0 <= span.nbytes - copy.nbytes < PAGE:
+                raise IntegrityError(f"a copy in {self._place} is not as large as its range")
+            if copy.pins < 0:
+                raise IntegrityError(f"a copy in {self._place} has a negative number of pins")
 
     def _remove(self, copy: Copy) -> None:
         if copy.pins:
