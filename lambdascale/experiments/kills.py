@@ -62,7 +62,9 @@ class KillSpec:
     @property
     def label(self) -> str:
         """The name of a run."""
-        return f"{self.num_kills} kills" if self.num_kills else UNDISTURBED
+        if not self.num_kills:
+            return UNDISTURBED
+        return f"{self.num_kills} kill{'s' if self.num_kills > 1 else ''}"
 
     @property
     def provenance(self) -> str:
