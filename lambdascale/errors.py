@@ -40,6 +40,10 @@ class AuthError(LambdaScaleError):
     """The other end does not know this cluster's secret."""
 
 
+class GrantError(LambdaScaleError):
+    """A write that its receiver has not granted, or grants no more."""
+
+
 class DeadlineError(LambdaScaleError):
     """Something did not happen in time; names what was awaited."""
 

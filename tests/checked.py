@@ -55,7 +55,7 @@ class CheckedController(Controller):
             await self._check_bytes(node)
 
     def _check_pins(self) -> None:
-        """Assigned copies are pinned once, those that are being copied once more, and no others."""
+        """Assigned copies are pinned once, those that are being copied or sent once more, and no others."""
         stock = self.stock
         served = [(n, Tier.GPU, model) for n, model in stock.assignments.of.items() if model]
         found = {
@@ -65,7 +65,14 @@ class CheckedController(Controller):
             for copy in stock.residency.copies(node, tier)
             if copy.pins
         }
-        assert found == Counter([*served, *stock._demoting])
+        sent = [  # by a scale-out that has only just begun
+            (node, tier, service.model)
+            for service in self.services.values()
+            for growth in service.growths.values()
+            for instance, tier in growth.pinned
+            for node in stock.slices[service.model].nodes(instance)
+        ]
+        assert found == Counter([*served, *stock._demoting, *sent])
 
     def _check_agent(self, node: int) -> None:
         """An agent holds the copies that the controller believes in, and serves nobody any more."""
@@ -83,9 +90,29 @@ class CheckedController(Controller):
         ]
         staying = {v.record.pipeline for v in served if not v.dissolving}
         assert staying <= place._heads.keys() <= {v.record.pipeline for v in served}
+        self._check_keys(node)
         for head in place._heads.values():
             assert not head._coming
             assert not any(map(len, head._lanes))
+
+    def _check_keys(self, node: int) -> None:
+        """Granted are copies that are being filled, the inbox of pipelines, and nothing else but warm-ups."""
+        place = self.fleet.agents[node]._place
+        filled = {
+            model for at, tier, model in self.stock._missing if at == node and tier is Tier.GPU
+        }
+        assert place.holdings._keys.keys() == filled
+        parts = {
+            v.pipeline
+            for service in self.services.values()
+            for v in service.pipelines.served.values()
+            if node in v.nodes and len(v.nodes) > 1
+        }
+        assert place.relay._keys.keys() == parts
+        keys = {*place.holdings._keys.values(), *place.relay._keys.values()}
+        address = self._members.addresses[node]
+        living = self.fleet.agents[node]._leaves.transport._grants._living
+        assert living.keys() == {*keys, address.bulk, address.express}
 
     async def _check_bytes(self, node: int) -> None:
         """What counts as verified is so, and a copy that counts as complete has all of it."""

@@ -132,6 +132,7 @@ class Serverless:
     harmed: set[int] = field(default_factory=set)  # whose agents were killed or cut off
     num_controllers: int = 0
     past: list[Record] = field(default_factory=list)  # under earlier controllers
+    heartbeat_s: float = 0.0
 
     def run(self) -> "Serverless":
         """Run to the end in virtual time and check what holds for every run."""
@@ -288,6 +289,7 @@ class _Session(Session):
             run.conditions.decision_s,
             run.conditions.set_up,
             run.restart_s,
+            heartbeat_s=run.heartbeat_s,
         )
         agents = tuple(
             AgentSpec(node, "", "sim", link, DEVICE, ssd, pcie, lease_s=run.lease_s)

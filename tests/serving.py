@@ -44,13 +44,16 @@ def serving(
     model: Path | str, *options: object, signalled: signal.Signals = signal.SIGTERM
 ) -> Iterator[Server]:
     """Serve `model` on a free port; at the end a signal, and whatever is left then is an error."""
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        endpoint_process(("--model", model, *options), KEY, {"TMPDIR": scratch}) as endpoint,
-    ):
-        process = endpoint.process
-        taken = footprint(process.pid, Path(scratch))
-        yield Server(process, endpoint.address, endpoint.models, endpoint.errors, KEY)
-        process.send_signal(signalled)
-        assert process.wait(END_S) == 128 + signalled
+    with tempfile.TemporaryDirectory() as scratch, started(model, scratch, *options) as server:
+        taken = footprint(server.process.pid, Path(scratch))
+        yield server
+        server.process.send_signal(signalled)
+        assert server.process.wait(END_S) == 128 + signalled
         assert within(lambda: taken.gone)
+
+
+@contextmanager
+def started(model: Path | str, scratch: str, *options: object) -> Iterator[Server]:
+    """Serve `model` with `scratch` for temporary files; ended at the end, if it lives until then."""
+    with endpoint_process(("--model", model, *options), KEY, {"TMPDIR": scratch}) as e:
+        yield Server(e.process, e.address, e.models, e.told, e.errors, KEY)

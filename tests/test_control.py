@@ -22,25 +22,30 @@ IMAGE = ImageSource(
 )
 ASKED = Request(7, (1, 2), 4, Sampling(0.5, seed=3), (9,), 1.5, "m")
 
+HERE, THERE = m.Address("here", 1, 2**64 - 1), m.Address("there", 3, 4)
+
 EXAMPLES: list[m.Message] = [
-    m.Hello(3, "somewhere"),
+    m.Hello(3, HERE),
     m.Prepare((m.Hosted("m", IMAGE, EngineLimits(4, 128)),), 4096, 0, 4, 0.003),
     m.Prepared(3),
-    m.Connect(-1, {0: "here", 3: "there"}, (3,), ()),
+    m.Connect(-1, {0: HERE, 3: THERE}, (3,), ()),
     m.Connected(3, -1),
-    m.Hold("m", Tier.GPU, -128, 1, 3),
+    m.Hold("m", Tier.GPU, -128, 1, 3, 2**64 - 1),
+    m.Rekey("m", 2**63),
     m.Drop("m", Tier.HOST, 64, 3, True),
     m.Serve("m"),
     m.Load("m", Tier.SSD, Tier.HOST, (2, 0, 1)),
-    m.Multicast(6, "m", Tier.HOST, (Transfer(1, 0, 2, 5),), {2: -64}, 2, False),
+    m.Multicast(6, "m", Tier.HOST, (Transfer(1, 0, 2, 5),), {2: m.Target(-64, 77)}, 2, False),
     m.OpenTick(6, 1, 0.003),
     m.Coverage(2, "m", Tier.GPU, (m.Arrival(5, 0, "network", 1.5, math.inf),)),
     m.CorruptBlock(2, "m", 5, 0),
-    m.Resend("m", Tier.GPU, Transfer(0, 0, 2, 5), 64),
-    m.Form(1, "m", (Stage(2, 0, 3), Stage(3, 3, 5)), 0.002, True),
+    m.Resend("m", Tier.GPU, Transfer(0, 0, 2, 5), m.Target(64, 78)),
+    m.Form(1, "m", (Stage(2, 0, 3), Stage(3, 3, 5)), 79, 0.002, True),
+    m.Join(1, 79),
+    m.Leave(1),
     m.Submit(1, ASKED, (4, 5)),
-    m.Adopt(1, ASKED, (4, 5), 3, 17, (m.KvPiece(2, 0, 3),)),
-    m.SendKv(2, 3, 0, 3, 17),
+    m.Adopt(1, ASKED, (4, 5), 3, 17, (m.KvPiece(2, 0, 3, 80),)),
+    m.SendKv(2, 3, 0, 3, 17, 80),
     m.Cancel(1, 7),
     m.Cancelled(1, 7),
     m.Tokens(1, (2.5,), (m.Output(7, 0, (11,), False),)),

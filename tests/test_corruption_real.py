@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from lambdascale.cluster.copies import MAX_ATTEMPTS, NETWORK, ModelCopy, Sends, 
 from lambdascale.cluster.links import Links
 from lambdascale.cluster.tags import GPU, Kind, untag
 from lambdascale.config import ScaleSpec
-from lambdascale.control.messages import Arrival
+from lambdascale.control.messages import Address, Arrival, Target
 from lambdascale.errors import CorruptBlockError, LambdaScaleError
 from lambdascale.experiments.inputs import load_inputs
 from lambdascale.experiments.run import run
@@ -37,6 +37,7 @@ LAYOUT = symbolic_model(num_layers=8, hidden=32).layout
 NUM_BLOCKS, DAMAGED = 6, 4
 SOURCE, RECEIVER = 0, 1
 BASES = {SOURCE: 0, RECEIVER: 3 * ALIGNMENT}  # where a node's copy begins in its arena
+TARGETS = {node: Target(base, GPU) for node, base in BASES.items()}
 
 
 class Damaging:
@@ -63,6 +64,15 @@ class Damaging:
         if key == GPU:
             self._arena = region
         return region
+
+    def grant(self, key: int, region: int, spans: Sequence[tuple[int, int]]) -> None:
+        self._inner.grant(key, region, spans)
+
+    async def revoke(self, key: int) -> None:
+        await self._inner.revoke(key)
+
+    async def fence(self, peer: int) -> None:
+        await self._inner.fence(peer)
 
     async def connect(self, peer: int, address: str, lane: Lane) -> Link:
         return await self._inner.connect(peer, address, lane)
@@ -94,6 +104,7 @@ class Node:
 
     async def prepare(self, image: ImageSource) -> None:
         self.arena = await self.transport.register(GPU, self.base + LAYOUT.nbytes)
+        self.transport.grant(GPU, GPU, [(self.base, LAYOUT.nbytes)])
         parts = range(LAYOUT.num_parts)
         self.copy = ModelCopy(self.arena, self.base, image, parts, self.links)
 
@@ -128,7 +139,7 @@ class Control:
             block, src = await self.receiver.corrupt.get()
             self.reports.append((block, src))
             assert src == SOURCE
-            await self.source.copy.send(Transfer(0, src, RECEIVER, block), BASES[RECEIVER])
+            await self.source.copy.send(Transfer(0, src, RECEIVER, block), TARGETS[RECEIVER])
 
 
 def made_up() -> bytes:
@@ -146,7 +157,8 @@ async def multicast(name: str, times: int, until: Callable[[Node], bool]) -> Con
     try:
         for node in (source, receiver):
             await node.prepare(ImageSource("", "{}", LAYOUT, checksums))
-            node.links.learn({n.transport.node: n.transport.address for n in (source, receiver)})
+            ends = {n.transport.node: n.transport.address for n in (source, receiver)}
+            node.links.learn({at: Address(place, 0, 0) for at, place in ends.items()})
         source.content()[:] = content
         for block in range(NUM_BLOCKS):
             assert await source.copy.verify(block, SOURCE, "ssd") is not None
@@ -160,7 +172,7 @@ async def multicast(name: str, times: int, until: Callable[[Node], bool]) -> Con
 
 async def _run(control: Control, until: Callable[[Node], bool]) -> None:
     transfers = [Transfer(1 + block, SOURCE, RECEIVER, block) for block in range(NUM_BLOCKS)]
-    sends = Sends(transfers, BASES, window=2, ticks=Ticks(barrier=False))
+    sends = Sends(transfers, TARGETS, window=2, ticks=Ticks(barrier=False))
     work = (control.source.watch(), control.receiver.watch(), control.answer())
     tasks = [asyncio.ensure_future(w) for w in work]
     try:

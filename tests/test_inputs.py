@@ -143,6 +143,7 @@ class Counting:
         self._inner = inner
         self.node, self.address = inner.node, inner.address
         self.connect, self.receive, self.close = inner.connect, inner.receive, inner.close
+        self.grant, self.revoke, self.fence = inner.grant, inner.revoke, inner.fence
         self.nbytes = 0
 
     async def register(self, key: int, nbytes: int, touched: bool = True) -> Region:

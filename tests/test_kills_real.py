@@ -55,10 +55,11 @@ def last_stage(record: Record) -> int | None:
 
 @dataclass
 class Killer:
-    """Kills the agent that `choose` names, once."""
+    """Kills the agent that `choose` names, once; or only stops it, so that its channel stays open."""
 
     pid: int  # of the nursery
     choose: Callable[[Record], int | None]
+    how: signal.Signals = signal.SIGKILL
     killed: int | None = None
     lost: list[int] = field(default_factory=list)
 
@@ -68,7 +69,7 @@ class Killer:
         if self.killed is None and (node := self.choose(record)) is not None:
             self.killed = node
             agents = sorted(psutil.Process(self.pid).children(), key=lambda agent: agent.pid)
-            agents[node].send_signal(signal.SIGKILL)
+            agents[node].send_signal(self.how)
 
 
 @pytest.mark.parametrize("transport", ["shm", "tcp"])
@@ -76,6 +77,19 @@ class Killer:
 def test_a_killed_agent_costs_no_request_and_no_token(
     choose: Callable[[Record], int | None], transport: str, tiny_model: TinyModel
 ):
+    check(choose, transport, signal.SIGKILL, tiny_model)
+
+
+def test_neither_does_an_agent_that_hangs(tiny_model: TinyModel):
+    check(last_stage, "shm", signal.SIGSTOP, tiny_model)
+
+
+def check(
+    choose: Callable[[Record], int | None],
+    transport: str,
+    how: signal.Signals,
+    tiny_model: TinyModel,
+) -> None:
     folder = tiny_model("llama")
     packed = load_packed(str(folder), "float32")
     spec = RunSpec(
@@ -91,7 +105,7 @@ def test_a_killed_agent_costs_no_request_and_no_token(
     )
     inputs = Inputs(ImageSource.of(packed, block_checksums(packed, BLOCKS)), requests)
     with agent_site() as site:
-        killer = Killer(site.pid, choose)
+        killer = Killer(site.pid, choose, how)
         result = run(spec, killer, inputs, site)
         assert within(lambda: not psutil.Process(site.pid).children()), "no agent is left"
     assert killer.killed is not None

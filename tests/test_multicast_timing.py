@@ -14,6 +14,7 @@ from lambdascale.clock import now
 from lambdascale.cluster.copies import ModelCopy, Sends, Ticks
 from lambdascale.cluster.links import Links
 from lambdascale.cluster.tags import GPU, untag
+from lambdascale.control.messages import Address, Target
 from lambdascale.errors import ConfigError, ScheduleError
 from lambdascale.model.image import ImageSource
 from lambdascale.model.layout import ALIGNMENT, ImageLayout
@@ -43,7 +44,7 @@ def base_of(node: int) -> int:
 
 async def prepared(schedule: Schedule, nodes: Sequence[SimTransport]) -> list[ModelCopy]:
     """A copy per node, those of sources filled and verified, with every link open that will be needed."""
-    addresses = {node.node: node.address for node in nodes}
+    addresses = {node.node: Address(node.address, 0, 0) for node in nodes}
     size = NBYTES * schedule.num_blocks
     layout = ImageLayout("m", "float32", (0, NBYTES // 2, NBYTES, size), (), tied=True)
     made_up = bytes(i % 251 for i in range(size))
@@ -51,6 +52,7 @@ async def prepared(schedule: Schedule, nodes: Sequence[SimTransport]) -> list[Mo
     image = ImageSource("", "{}", layout, ())
     for node in nodes:
         arena = await node.register(GPU, base_of(node.node) + size)
+        node.grant(GPU, GPU, [(0, arena.nbytes)])
         if node.node < schedule.num_sources:
             arena.fill(base_of(node.node), made_up)
         links = Links(node)
@@ -74,7 +76,7 @@ async def multicast(
     network = SimNetwork(latency_s, occupancy_s)
     nodes = [SimTransport(network, node, rate) for node, rate in enumerate(rates)]
     copies = await prepared(schedule, nodes)
-    bases = {node.node: base_of(node.node) for node in nodes}
+    targets = {node.node: Target(base_of(node.node), GPU) for node in nodes}
     started = now()
     times = [
         [0.0 if block in held else math.inf for block in range(schedule.num_blocks)]
@@ -94,7 +96,7 @@ async def multicast(
     async with asyncio.TaskGroup() as group:
         for node, copy in enumerate(copies):
             group.create_task(receive(node))
-            sends = Sends(schedule.sends_of(node), bases, window, Ticks(barrier=False))
+            sends = Sends(schedule.sends_of(node), targets, window, Ticks(barrier=False))
             group.create_task(copy.send_all(sends))
     return times
 

@@ -96,6 +96,38 @@ def test_another_controller_finds_agents_and_their_blocks_and_loads_nothing_twic
     assert {r.start for r in run.log.records if isinstance(r, StartRecord)} == {"hot"}
 
 
+@pytest.mark.parametrize("life_s", [0.0, 2.0])
+def test_a_node_that_ends_again_and_again_is_started_again_later_and_later(life_s: float):
+    lives = [life_s] * 7 + [40.0, life_s, math.inf]
+    ends: list[float] = []
+    waits: list[float] = []
+
+    def end(run: Serverless) -> None:
+        ends.append(now())
+        run.kill(2, "as planned")
+
+    def ail(run: Serverless) -> None:
+        restart = run.fleet.restart
+
+        async def born(node: int) -> None:
+            waits.append(now() - ends[-1])
+            await restart(node)
+            if (life := lives[len(waits) - 1]) < math.inf:
+                run.later(life, lambda: end(run))
+
+        run.fleet.restart = born  # type: ignore[method-assign]
+        end(run)
+
+    run = Serverless(
+        [deploy("a", initial={0: Tier.GPU})],
+        (*burst(4), ask(4, at=250.0)),
+        restart_s=1.0,
+        watch=When(reached("connected"), ail),
+    ).run()
+    assert waits == pytest.approx([1, 2, 4, 8, 16, 30, 30, 30, 1, 2], abs=0.01)
+    assert 2 in {r.node for r in run.records(ReturnRecord)}
+
+
 @pytest.mark.parametrize("memory", [Tier.GPU, Tier.HOST])
 def test_when_all_nodes_die_the_run_waits_for_those_that_are_started_again(memory: Tier):
     def kill_all(run: Serverless) -> None:
@@ -153,6 +185,20 @@ def test_controllers_that_live_shorter_than_a_load_still_finish_it_together():
         watch=When(reached("started"), restart, times=3),
     ).run()
     assert run.num_controllers == 4
+
+
+def test_requests_wait_for_the_only_node_that_has_their_model_when_it_was_cut_off():
+    policy = ScalingPolicy(target=1.0, max_instances=1)
+    run = Serverless(
+        [deploy("a", policy, {0: Tier.HOST})],
+        burst(6, max_tokens=60),
+        num_nodes=1,
+        ssd=0,
+        lease_s=LEASE_S,
+        watch=When(reached("first token of a receiver"), lambda run: run.sever(0, "as planned")),
+    ).run()
+    assert [r.blocks for r in run.records(ReturnRecord)] == [32]
+    assert {r.start for r in run.records(StartRecord)} == {"warm", "hot"}
 
 
 def test_an_agent_ends_when_its_lease_does():

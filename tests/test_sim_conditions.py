@@ -53,6 +53,7 @@ class Node:
         made = cls(network, node, rate, pcie_rate)
         for key in (GPU, HOST, INBOX, KV):
             await made.transport.register(key, 100_000)
+            made.transport.grant(key, key, [(0, 100_000)])
         return made
 
     async def write(
@@ -148,6 +149,7 @@ def test_jittered_writes_take_on_average_what_they_take_without_and_a_new_link_g
             a, b = (SimTransport(network, node, RATE) for node in range(2))
             for transport in (a, b):
                 await transport.register(GPU, 1000)
+                transport.grant(GPU, GPU, [(0, 1000)])
             link = await a.connect(1, b.address, Lane.BULK)
             for i in range(400):
                 if reconnect and i == 200:

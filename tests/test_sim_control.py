@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from lambdascale.control.base import Channel
-from lambdascale.control.messages import Dissolve, Hello, Message, OpenTick
+from lambdascale.control.messages import Address, Dissolve, Hello, Message, OpenTick
 from lambdascale.errors import PeerGoneError
 from lambdascale.sim.control import SimControl
 from lambdascale.sim.loop import run
@@ -36,9 +36,9 @@ def test_messages_keep_their_order_and_arrive_after_the_latency() -> None:
         assert asyncio.get_running_loop().time() == 0.5
         for tick in range(10):
             controller.send(OpenTick(0, tick))
-        agent.send(Hello(3, "here"))
+        agent.send(Hello(3, Address("here", 1, 2)))
         assert [await agent.receive() for _ in range(10)] == [OpenTick(0, i) for i in range(10)]
-        assert await controller.receive() == Hello(3, "here")
+        assert await controller.receive() == Hello(3, Address("here", 1, 2))
         assert asyncio.get_running_loop().time() == 0.75
 
     run(main())

@@ -196,6 +196,7 @@ def test_a_cache_of_gigabytes_moves_at_the_rate_of_the_link_without_memory(corru
             put_image(model.image, 0, image, 0, image.nbytes)
             kv = await end.register(KV, engine.kv.nbytes)
             assert kv.nbytes > 3e9
+            end.grant(KV, KV, [(0, kv.nbytes)])
             await engine.attach(image, 0, kv)
             engines.append(engine)
             ends.append(end)

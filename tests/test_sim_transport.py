@@ -28,6 +28,7 @@ async def nodes(network: SimNetwork, count: int, sized: bool = False) -> list[Si
     made = [SimTransport(network, i, RATE, 0 if sized else None) for i in range(count)]
     for transport in made:
         await transport.register(IMAGE, 10_000)
+        transport.grant(IMAGE, IMAGE, [(0, 10_000)])
     return made
 
 
@@ -189,6 +190,7 @@ def test_seventy_billion_parameters_need_no_memory() -> None:
         network, size, count = SimNetwork(), 140 * 10**9, 64
         a, b = (SimTransport(network, i, 50e9, 1 << 20) for i in range(2))
         source, target = await a.register(7, size), await b.register(7, size)
+        b.grant(7, 7, [(0, size)])
         assert isinstance(source, SizedRegion)
         source.put(0, size, [Extent(0, size, 42, 0)])
         link = await joined(a, b)

@@ -4,7 +4,7 @@ import asyncio
 import math
 
 import pytest
-from transport_conformance import CHECKS, KIB, SECRET, Check, filled, link, notices
+from transport_conformance import CHECKS, KIB, SECRET, Check, filled, link, notices, room
 
 from lambdascale.errors import ConfigError
 from lambdascale.transport.auto import AutoTransport, choose, this_host
@@ -44,7 +44,7 @@ def test_peers_of_both_kinds_write_the_same_memory_and_are_received_in_one_inbox
     async def body() -> None:
         near, far = await on_host("here", 1), await on_host("there", 2)
         sink = await on_host("here", 0)
-        target = await sink.register(0, 2 * KIB)
+        target = await room(sink, 0, 2 * KIB)
         for node, kind in ((near, ShmLink), (far, TcpLink)):
             source = await filled(node, 0, KIB)
             out = await link(node, sink)

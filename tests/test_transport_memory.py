@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from transport_conformance import SECRET, filled, link, notices
+from transport_conformance import SECRET, filled, link, notices, room
 
 from lambdascale.errors import ConfigError
 from lambdascale.transport.memory import MemoryRegion
@@ -129,7 +129,7 @@ def test_a_cancelled_release_does_not_come_after_a_later_use():
 def test_a_peer_that_writes_into_untouched_memory_fills_only_what_it_writes():
     async def body() -> None:
         async with opened(2) as (a, b):
-            source, target = await filled(a, 0, MIB), await b.register(1, SIZE, touched=False)
+            source, target = await filled(a, 0, MIB), await room(b, 1, SIZE, touched=False)
             to_b = await link(a, b)
             await to_b.write(source, 0, MIB, 1, 4 * MIB, 0)
             assert MIB <= resident(target) <= 4 * MIB

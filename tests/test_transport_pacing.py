@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transport_conformance import filled, link, notices, now, opened
+from transport_conformance import filled, link, notices, now, opened, room
 
 from lambdascale.errors import ConfigError
 from lambdascale.transport.base import Lane
@@ -69,7 +69,7 @@ def test_the_bytes_travel_during_the_slot_and_are_seen_at_its_end(name: str):
 
     async def check(nbytes: int = 1 << 20, slot_s: float = 0.4) -> None:
         async with opened(partial(open_transport, name), 2, nbytes / slot_s) as (a, b):
-            source, target = await filled(a, 0, nbytes), await b.register(0, nbytes)
+            source, target = await filled(a, 0, nbytes), await room(b, 0, nbytes)
             out = await link(a, b)
             await out.write(source, 0, 0, 0, 0, 7)
             await notices(b, 1)

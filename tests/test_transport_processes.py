@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from transport_conformance import SECRET, filled, opened
+from transport_conformance import SECRET, filled, opened, room
 
 from lambdascale.errors import PeerGoneError
 from lambdascale.transport.base import Lane, Link, Notice, PeerLost, Region, Transport
@@ -68,7 +68,7 @@ async def kill_while_it_writes(name: str) -> float:
         return await open_transport(name, node, secret, rate)
 
     async with opened(opener, 1) as (node,):
-        region = await node.register(0, SIZE)
+        region = await room(node, 0, SIZE)
         with child(name, "send", node.address, str(SIZE)) as process:
             expected = int(await asyncio.to_thread(read_line, process))
             assert await node.receive() == Notice(CHILD_NODE, 1, 0, 0, SIZE)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from transport_conformance import SECRET, filled, link
+from transport_conformance import SECRET, filled, link, room
 
 from lambdascale.errors import ConfigError, PeerGoneError
 from lambdascale.transport.base import Lane, PeerLost, Transport
@@ -37,7 +37,7 @@ async def use_everything(
     source = await filled(nodes[0], 0, 256 * KIB)
     writes = []
     for node in nodes[1:]:
-        await node.register(0, 256 * KIB)
+        await room(node, 0, 256 * KIB)
         for lane in Lane:
             out = await link(nodes[0], node, lane)
             await out.write(source, 0, 1, 0, 0, 0)
@@ -88,7 +88,7 @@ def test_links_that_come_and_go_leave_nothing(name: str) -> None:
     async def body() -> None:
         nodes = [await open_transport(name, i, SECRET) for i in range(2)]
         source = await filled(nodes[0], 0, KIB)
-        await nodes[1].register(0, KIB)
+        await room(nodes[1], 0, KIB)
         before = descriptors(), threading.active_count()
         for _ in range(20):
             out = await link(nodes[0], nodes[1])

@@ -20,6 +20,7 @@ from lambdascale.transport.registry import open_transport
 async def main(host):
     node = await open_transport("tcp", 1, b"a secret", host=host)
     await node.register(0, 8)
+    node.grant(0, 0, [(0, 8)])
     print(node.address, flush=True)
     print((await node.receive()).tag, flush=True)
     print(isinstance(await node.receive(), PeerLost), flush=True)

@@ -7,7 +7,7 @@ python transport_child.py NAME send ADDRESS NBYTES     write region 0 to node 0 
 import asyncio
 import sys
 
-from transport_conformance import SECRET, filled
+from transport_conformance import SECRET, filled, room
 
 from lambdascale.transport.base import Lane, Transport
 from lambdascale.transport.registry import open_transport
@@ -17,7 +17,7 @@ REGION_BYTES = 32 << 20
 
 
 async def receive(node: Transport) -> None:
-    await node.register(0, REGION_BYTES)
+    await room(node, 0, REGION_BYTES)
     print(node.address, flush=True)
     while True:
         await node.receive()

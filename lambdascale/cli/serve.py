@@ -15,9 +15,11 @@ from lambdascale.config import SystemSpec
 from lambdascale.errors import ConfigError
 from lambdascale.experiments.clusters import Cluster, placed
 from lambdascale.experiments.trace_spec import TraceSpec
+from lambdascale.fleet.placement import Placement
+from lambdascale.fleet.state import StateFolder, state_folder
 from lambdascale.model.catalogue import CATALOGUE
 from lambdascale.policy import POLICIES, ScalingPolicy
-from lambdascale.serve.limits import KEY_VARIABLE, Endpoint
+from lambdascale.serve.limits import KEY_VARIABLE, RESTART_S, Endpoint
 
 DEFAULTS = Endpoint()
 
@@ -47,8 +49,17 @@ CLUSTER: tuple[Row, ...] = (
     ("--blocks B", int, 16, "blocks that a model is cut into"),
     ("--link-gbps R", number, None, "rate of every link in Gbit/s (no limit)"),
     ("--ssd-gbps R", number, 0.0, "rate of every SSD in Gbit/s; 0: no limit"),
-    ("--restart-after S", number, 1.0, "start a node that has ended again after S seconds"),
+    ("--restart-after S", number, RESTART_S, "start a node that has ended again after S seconds"),
     ("--start-timeout S", positive, 600.0, "give up if the nodes are not up within S seconds"),
+)
+STATE: tuple[Row, ...] = (
+    (
+        "--state DIR",
+        Path,
+        None,
+        "folder of yours alone; if this process is killed, the same command finds its agents again",
+    ),
+    ("--lease S", positive, 60.0, "seconds that agents wait for that; then they end"),
 )
 SYSTEM: tuple[Row, ...] = (
     ("--policy NAME", str, "concurrency", f"how many instances: {', '.join(POLICIES)}"),
@@ -74,7 +85,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-restart", action="store_true", help="go on without the nodes that have ended"
     )
-    add_rows(parser, {"the endpoint": ENDPOINT, "the cluster": CLUSTER, "the system": SYSTEM})
+    groups = {"the endpoint": ENDPOINT, "the cluster": CLUSTER, "the system": SYSTEM}
+    add_rows(parser, groups | {"starting again after a crash": STATE})
 
 
 def run(options: argparse.Namespace) -> None:
@@ -88,16 +100,31 @@ def run(options: argparse.Namespace) -> None:
     )
     cluster = Cluster.read(options.cluster) if options.cluster else None
     spec, placement = placed(_spec(options), cluster, options.transport, options.link_gbps)
-    with loading("the endpoint", options.json):
+    if options.state is None:
+        _serve(spec, endpoint, placement, options.json)
+        return
+    if placement:
+        raise ConfigError("--state keeps agents of this machine; leave out it or --cluster")
+    with state_folder(options.state, options.lease) as folder:
+        _serve(spec, endpoint, folder, options.json)
+
+
+def _serve(
+    spec: TraceSpec, endpoint: Endpoint, where: Placement | StateFolder | None, as_json: bool
+) -> None:
+    with loading("the endpoint", as_json):
         from lambdascale.experiments.endpoint import Served, serve  # slow to import
 
     def ready(served: Served) -> None:
         address, models = served.address, ", ".join(served.models)
         text = f"lambdascale serve: {models} on {spec.num_nodes} nodes at {address}"
-        told = {"address": address, "models": served.models}
-        print(json.dumps(told) if options.json else text, flush=True)
+        found = {"agents_found": served.agents_found, "blocks_found": served.blocks_found}
+        if served.agents_found:
+            text += f"; {served.agents_found} agents were found with {served.blocks_found} blocks"
+        told = {"address": address, "models": served.models, **found}
+        print(json.dumps(told) if as_json else text, flush=True)
 
-    serve(spec, endpoint, ready, tell, placement)
+    serve(spec, endpoint, ready, tell, where)
 
 
 def _key(path: Path | None) -> str:

@@ -19,6 +19,7 @@ from lambdascale.cluster.tags import GPU, INBOX, Kind, tag, untag
 from lambdascale.cluster.workplace import Losing, Workplace, prepare
 from lambdascale.control import messages as m
 from lambdascale.control.base import Channel
+from lambdascale.control.keys import new_key
 from lambdascale.engine.base import Engine
 from lambdascale.errors import ConfigError, DeadlineError, LambdaScaleError, PeerGoneError, plain
 from lambdascale.storage.base import Storage
@@ -54,6 +55,7 @@ class Agent:
         self._node = node
         self._leaves = leaves
         self._links = Links(leaves.transport, self._broken)
+        self._address = m.Address(leaves.transport.address, new_key(), new_key())
         self._reporter = Reporter(node)
         self._channel: Channel | None = None
         self._prepared: m.Prepare | None = None
@@ -117,18 +119,19 @@ class Agent:
         """The controller is gone: let all that is under way end, keep what is verified, find the next one."""
         since_s = now()
         await channel.close()
-        self._links.lose_all()
+        await self._links.lose_all()
         if self._workplace is not None:
             await self._workplace.rest()
         while self._work:
             await asyncio.wait(self._work)
+        self._leaves.transport.renew()
         return await self._reach(since_s)
 
     async def _obey(self, channel: Channel) -> bool:
         """Do what the controller says; True if it said Stop, False if it is gone and there is a lease."""
         self._reporter.connect(channel)
         leaves = self._leaves
-        self._reporter.send(m.Hello(self._node, leaves.transport.address, leaves.lease_s))
+        self._reporter.send(m.Hello(self._node, self._address, leaves.lease_s))
         while True:
             try:
                 message = await channel.receive()
@@ -148,11 +151,13 @@ class Agent:
             for peer in self._links.learn(message.addresses):
                 self._place.found(peer)
             self._spawn(self._connect(message))
+        elif isinstance(message, m.Ping):
+            self._reporter.send(m.Pong(self._node))
         elif isinstance(message, m.NodeLost):
             self._lose(message)
         elif (work := self._place.handle(message)) is not None:
             task = self._spawn(work)
-            if isinstance(message, m.SendKv):
+            if isinstance(message, m.SendKv | m.Resend):
                 self._note(task)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -172,11 +177,12 @@ class Agent:
         """Begin nothing more with a node that is gone, and answer when what has begun is over."""
         self._links.lose(message.node)
         losing = self._place.lose(message)
-        self._spawn(self._answer(message, losing, list(self._brief)))
+        self._spawn(self._answer(message, losing))
 
-    async def _answer(
-        self, message: m.NodeLost, losing: Losing, brief: list[asyncio.Task[None]]
-    ) -> None:
+    async def _answer(self, message: m.NodeLost, losing: Losing) -> None:
+        """What had come is handled; what was on its way does not come any more."""
+        await self._leaves.transport.fence(message.node)
+        brief = list(self._brief)
         await self._place.moves.lose(message.node)
         await losing.over()
         if brief:
@@ -225,19 +231,17 @@ class Agent:
             message, self._node, leaves.transport, leaves.storage, leaves.ssd, self._engines, max(slots),
             self._links, self._reporter,
         )  # fmt: skip
+        leaves.transport.grant(self._address.bulk, GPU, [(0, 0)])
+        leaves.transport.grant(self._address.express, INBOX, [(0, 0)])
 
     async def _connect(self, message: m.Connect) -> None:
+        outbox, nothing = self._place.outbox, tag(Kind.WARM, 0)
         async with asyncio.TaskGroup() as group:
             for peer in message.bulk:
-                group.create_task(self._warm(peer, Lane.BULK, GPU))
+                group.create_task(self._links.warm(peer, Lane.BULK, outbox, nothing))
             for peer in message.express:
-                group.create_task(self._warm(peer, Lane.EXPRESS, INBOX))
+                group.create_task(self._links.warm(peer, Lane.EXPRESS, outbox, nothing))
         self._reporter.send(m.Connected(self._node, message.token))
-
-    async def _warm(self, peer: int, lane: Lane, target: int) -> None:
-        """Open a link and make its first write, an empty one."""
-        outbox, nothing = self._place.outbox, tag(Kind.WARM, 0)
-        await self._links.write(peer, lane, outbox, 0, 0, target, 0, nothing)
 
     async def _watch(self) -> None:
         """Handle what peers write to us. A lost peer is the controller's to notice, not ours."""

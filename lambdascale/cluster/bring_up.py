@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from lambdascale.cluster.deployment import ClusterSpec
 from lambdascale.cluster.members import Members
-from lambdascale.cluster.records import RunLog
+from lambdascale.cluster.records import ReturnRecord, RunLog
 from lambdascale.cluster.reporter import COALESCE_S
 from lambdascale.cluster.service import Service
 from lambdascale.cluster.stock import Stock
@@ -36,13 +36,23 @@ async def bring_up(
         await members.join()
         log.phase("agents up")
         members.tell(cluster.nodes, preparation(system, cluster, services))
-        for message in await members.gather(m.Prepared, "the preparation of all nodes", PREPARE_S):
-            stock.find(message.node, message.held)
-        await _fill(services, stock, members)
+        found = await _take_over(stock, members, log)
+        await _fill(services, stock, members, found)
         log.phase("prepared")
         if cluster.preconnect and cluster.num_nodes > 1:
             await _connect(cluster, members)
         log.phase("connected")
+
+
+async def _take_over(stock: Stock, members: Members, log: RunLog) -> bool:
+    """Note what agents hold of an earlier controller; was anything in their memory?"""
+    found = False
+    for message in await members.gather(m.Prepared, "the preparation of all nodes", PREPARE_S):
+        stock.find(message.node, message.held)
+        if message.held:
+            log.add(ReturnRecord(message.node, message.num_blocks, log.since()))
+        found |= any(held.tier is not Tier.SSD for held in message.held)
+    return found
 
 
 @contextmanager
@@ -66,7 +76,9 @@ def preparation(
     return m.Prepare(hosted, capacity.gpu, capacity.host, lanes, report_s)
 
 
-async def _fill(services: Mapping[str, Service], stock: Stock, members: Members) -> None:
+async def _fill(
+    services: Mapping[str, Service], stock: Stock, members: Members, found: bool
+) -> None:
     """Load what lies in memory from the start, and is not there from an earlier controller."""
     missing: set[tuple[int, Tier, str]] = set()
     for service in services.values():
@@ -76,7 +88,7 @@ async def _fill(services: Mapping[str, Service], stock: Stock, members: Members)
             if node in stock.holders(service.model, tier):
                 continue  # it was found there
             if not stock.make_room(node, tier, service.model):
-                if stock.exists(service.model):
+                if found and stock.exists(service.model):
                     continue  # what was found takes the room
                 raise ConfigError(
                     f"the initial copies of {service.model} and others do not fit into the "

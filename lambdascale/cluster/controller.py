@@ -12,6 +12,7 @@ from lambdascale.clock import deadline
 from lambdascale.cluster.balance import Balance
 from lambdascale.cluster.bring_up import bring_up, preparation
 from lambdascale.cluster.deployment import ClusterSpec, Deployment, check, check_requests, model_of
+from lambdascale.cluster.heartbeat import Heartbeat
 from lambdascale.cluster.members import Came, Died, Ended, Event, Members
 from lambdascale.cluster.records import (
     BlockRecord,
@@ -63,6 +64,7 @@ class Controller:
         )
         prepare = preparation(system, cluster, self.services)
         self._returns = Returns(prepare, cluster, self.stock, self._recovery, members, log)
+        self._heartbeat = Heartbeat(members, cluster.heartbeat_s, cluster.silence_s)
         self._balance.paused = lambda: self._recovery.under_way
         self._pending = 0
         self._open = False  # requests may come that nobody has told it of
@@ -104,6 +106,7 @@ class Controller:
             self._react(),
             self._balance.run(),
             self._returns.run(),
+            self._heartbeat.run(),
         )
 
     async def _arrive(self, requests: Sequence[Request]) -> None:
@@ -169,7 +172,7 @@ class Controller:
         while True:
             message = await self._members.next()
             if isinstance(message, m.Unreachable):
-                await self._members.end(message.peer)
+                await self._members.end(message.peer, f"node {message.node} could not reach it")
             self._handle(message)
 
     def _handle(self, message: m.Message | Event) -> None:
@@ -180,7 +183,7 @@ class Controller:
                     self._recovery.ended(message)
             case Died():
                 self._returns.died(message.node)
-                self._recovery.quiet(message.node)
+                self._recovery.died(message.node)
             case Came():
                 self._returns.came(message)
                 self._recovery.quiet(message.node)
@@ -242,12 +245,12 @@ class Controller:
             return
         growth = self.services[model].growth_of(node)
         sender = growth.sender_of(message.block, node, src)
-        if sender is None or src not in self._members.alive:
+        if sender is None or src not in self._members.alive or growth.repairing:
             growth.spoil(node, message.block)
             return
-        base = self.stock.base(node, Tier.GPU, model)
+        target = self.stock.target(node, model)
         transfer = Transfer(0, sender, node, message.block)
-        self._members.send(sender, m.Resend(model, growth.tier_of(sender), transfer, base))
+        self._members.send(sender, m.Resend(model, growth.tier_of(sender), transfer, target))
 
 
 async def _until(over: asyncio.Event, *work: Coroutine[Any, Any, None]) -> None:

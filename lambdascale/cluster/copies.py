@@ -14,8 +14,8 @@ from typing import Any
 
 from lambdascale.clock import now
 from lambdascale.cluster.links import Links
-from lambdascale.cluster.tags import GPU, Kind, tag
-from lambdascale.control.messages import Arrival, Held
+from lambdascale.cluster.tags import Kind, tag
+from lambdascale.control.messages import Arrival, Held, Target
 from lambdascale.errors import CorruptBlockError
 from lambdascale.model.image import ImageSource
 from lambdascale.multicast.schedule import Transfer
@@ -79,7 +79,7 @@ class Sends:
     """
 
     transfers: Sequence[Transfer]
-    bases: Mapping[int, int]
+    targets: Mapping[int, Target]
     window: int
     ticks: Ticks
     tick_s: float = 0.0
@@ -102,6 +102,7 @@ class ModelCopy:
         self._blocks = image.blocks
         self._links = links
         self._verified = [asyncio.Event() for _ in image.checksums]
+        self._missing = set(self._own)
         self._attempts = [0] * len(image.checksums)
 
     def span(self, block: int) -> tuple[int, int]:
@@ -124,6 +125,11 @@ class ModelCopy:
         """Would `block` of this copy lie at `offset` of the region?"""
         return block in self._own and self.span(block)[0] == offset
 
+    @property
+    def complete(self) -> bool:
+        """Are all blocks of these parts here and verified?"""
+        return not self._missing
+
     async def present(self, block: int) -> None:
         """Wait until `block` is here and verified."""
         await self._verified[block].wait()
@@ -133,8 +139,10 @@ class ModelCopy:
         arrived_s = now()
         if await self.region.checksum(*self.span(block)) != self._checksums[block]:
             self._verified[block].clear()
+            self._missing.add(block)
             return None
         self._verified[block].set()
+        self._missing.discard(block)
         return Arrival(block, src, origin, arrived_s, now())
 
     async def arrived(
@@ -168,17 +176,17 @@ class ModelCopy:
             sending.add_done_callback(lambda _: places.release())
 
     async def _deliver(self, transfer: Transfer, sends: Sends) -> None:
-        if await self.send(transfer, sends.bases[transfer.dst]):
+        if await self.send(transfer, sends.targets[transfer.dst]):
             sends.delivered.append(transfer)
 
-    async def send(self, transfer: Transfer, base: int) -> bool:
-        """Write one block into the peer's copy, whose image begins at `base` of its GPU arena.
+    async def send(self, transfer: Transfer, target: Target) -> bool:
+        """Write one block into the peer's copy.
 
         False if the peer is gone.
         """
         offset, nbytes = self.span(transfer.block)
-        target = offset - self.base + base
+        target_offset = offset - self.base + target.base
         notice, dst = tag(Kind.BLOCK, transfer.block), transfer.dst
         return await self._links.write(
-            dst, Lane.BULK, self.region, offset, nbytes, GPU, target, notice
+            dst, Lane.BULK, self.region, offset, nbytes, target.key, target_offset, notice
         )

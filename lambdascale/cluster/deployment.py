@@ -25,7 +25,8 @@ class ClusterSpec:
     `nodes_per_host` consecutive nodes share a host: blocks come to it once and go on over its own links.
     A scale-out takes `decision_s` to decide upon; nodes that it takes, unless they start hot, then go
     through `set_up` (phase, seconds) before they get links. The agent of a node that has ended is started
-    again after `restart_s` (None: never).
+    again after `restart_s` (None: never), later if it hardly lives. Agents are asked every `heartbeat_s`
+    whether they are there (0: never); one that is silent for `silence_s` is ended.
     """
 
     num_nodes: int
@@ -39,6 +40,8 @@ class ClusterSpec:
     decision_s: float = 0.0
     set_up: tuple[tuple[str, float], ...] = ()
     restart_s: float | None = None
+    heartbeat_s: float = 0.0
+    silence_s: float = 10.0
 
     def __post_init__(self) -> None:
         if self.num_nodes < 1:
@@ -47,6 +50,11 @@ class ClusterSpec:
             raise ConfigError(f"nodes_per_host is {self.nodes_per_host}; it must be at least 1")
         if not self.timeout_s > 0:
             raise ConfigError(f"timeout_s is {self.timeout_s}; it must be positive")
+        if not 0 <= self.heartbeat_s <= self.silence_s < math.inf:
+            raise ConfigError(
+                f"heartbeat_s is {self.heartbeat_s} and silence_s {self.silence_s}; give seconds, the "
+                "second no less than the first"
+            )
         for what, seconds in (("decision_s", self.decision_s), *self.set_up):
             if not 0 <= seconds < math.inf:
                 raise ConfigError(f"{what} is {seconds}; give seconds, 0 or more")

@@ -104,7 +104,7 @@ class Growth:
         """The share of the model's blocks that its members hold together."""
         return len(set().union(*self._held.values())) / self.num_blocks
 
-    def connect(self, send: Send, addresses: dict[int, str]) -> bool:
+    def connect(self, send: Send, addresses: Mapping[int, m.Address]) -> bool:
         """Ask for the links that are needed; True if there are none to wait for."""
         links: defaultdict[int, set[int]] = defaultdict(set)
         for transfer in self._transfers:
@@ -209,7 +209,7 @@ class Growth:
         self.plan, self.wave, self.repairing = plan, wave, False
         self._plan_sends(self._dense(self._slices.transfers(plan.transfers)))
 
-    def introduce(self, send: Send, addresses: Mapping[int, str]) -> None:
+    def introduce(self, send: Send, addresses: Mapping[int, m.Address]) -> None:
         """Let every sender know where those are that it sends to."""
         for node, sends in self._sends().items():
             known = {t.dst: addresses[t.dst] for t in sends}
@@ -231,10 +231,10 @@ class Growth:
 
     def _multicast(self, node: int, sends: Sequence[Transfer], send: Send, stock: Stock) -> None:
         tier = self.tier_of(node)
-        bases = {t.dst: stock.base(t.dst, Tier.GPU, self._model) for t in sends}
+        targets = {t.dst: stock.target(t.dst, self._model) for t in sends}
         window, barrier = self._system.window, self._system.barrier
         message = m.Multicast(
-            self.wave, self._model, tier, tuple(sends), bases, window, barrier, self._tick_s
+            self.wave, self._model, tier, tuple(sends), targets, window, barrier, self._tick_s
         )
         send(node, message)
         if barrier:

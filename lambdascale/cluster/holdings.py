@@ -11,12 +11,13 @@ from lambdascale.clock import now
 from lambdascale.cluster.copies import Course, ModelCopy, Sends, Ticks
 from lambdascale.cluster.links import Links
 from lambdascale.cluster.reporter import Reporter
+from lambdascale.cluster.tags import GPU
 from lambdascale.control import messages as m
 from lambdascale.errors import ConfigError, CorruptBlockError
 from lambdascale.model.image import ImageSource
 from lambdascale.storage.base import Storage
 from lambdascale.storage.tiers import Tier
-from lambdascale.transport.base import Notice, Region
+from lambdascale.transport.base import Notice, Region, Transport
 
 LOADS = 2  # blocks of one load in flight: one is copied while another is verified
 
@@ -36,6 +37,7 @@ class Holdings:
         arenas: Mapping[Tier, Region],
         images: Mapping[str, ImageSource],
         links: Links,
+        transport: Transport,
         storage: Storage,
         ssd: Path,
         reporter: Reporter,
@@ -46,8 +48,10 @@ class Holdings:
         self._arenas = arenas
         self._images = images
         self._links = links
+        self._transport = transport
         self._storage = storage
         self._reporter = reporter
+        self._keys: dict[str, int] = {}  # of copies on the GPU that are not complete, by model
         self._copies: dict[tuple[Tier, str], ModelCopy] = {}
         self._any_lost = False
         self._loads: dict[tuple[Tier, str], list[Course]] = {}
@@ -61,6 +65,30 @@ class Holdings:
         parts = range(message.first, message.stop)
         copy = ModelCopy(arena, message.base, image, parts, self._links)
         self._copies[message.tier, message.model] = copy
+        if message.tier is Tier.GPU:
+            self._grant(copy, message.model, message.key)
+
+    def _grant(self, copy: ModelCopy, model: str, key: int) -> None:
+        low, high = copy.range
+        self._keys[model] = key
+        self._transport.grant(key, GPU, [(low, high - low)])
+
+    async def rekey(self, message: m.Rekey) -> None:
+        """Let peers write what is missing of a copy under another key than before, if under any."""
+        copy, old = self.copy(Tier.GPU, message.model), self._keys.pop(message.model, None)
+        if not copy.complete:
+            self._grant(copy, message.model, message.key)
+        await self._revoke(old)
+
+    async def _revoke(self, key: int | None) -> None:
+        """Let nobody write the copy on the GPU any more that had this key."""
+        if key is not None:
+            await self._transport.revoke(key)
+
+    async def _shut_if_complete(self, tier: Tier, model: str, copy: ModelCopy) -> None:
+        """Who serves a model, or may soon, lets nobody change it."""
+        if tier is Tier.GPU and copy.complete and self._copies.get((tier, model)) is copy:
+            await self._revoke(self._keys.pop(model, None))
 
     def copy(self, tier: Tier, model: str) -> ModelCopy:
         """Return a copy; ConfigError if there is none."""
@@ -69,9 +97,11 @@ class Holdings:
         return self._copies[tier, model]
 
     def drop(self, message: m.Drop) -> Coroutine[Any, Any, None] | None:
-        """Forget a copy; return the work of giving its pages back, if nobody needs the room now."""
+        """Forget a copy; return the work of ending its grant, or of giving back pages that nobody needs."""
         del self._copies[message.tier, message.model]
         self._sends = {n: s for n, s in self._sends.items() if not s.course.over.is_set()}
+        if message.tier is Tier.GPU:
+            return self._revoke(self._keys.pop(message.model, None))
         if not message.release:
             return None
         arena = self._arenas[message.tier]
@@ -104,8 +134,10 @@ class Holdings:
             for course in courses:
                 course.stop()
 
-    def find(self) -> tuple[m.Held, ...]:
-        """Return what is here when a controller begins: verified blocks of copies, images on the SSD."""
+    async def begin(self) -> tuple[m.Held, ...]:
+        """Let nobody write; return what is here for a controller: verified blocks, images on the SSD."""
+        for model in list(self._keys):
+            await self._revoke(self._keys.pop(model))
         self._sends.clear()
         found = [copy.held(tier, model) for (tier, model), copy in self._copies.items()]
         for model, image in self._images.items():
@@ -174,11 +206,12 @@ class Holdings:
                 "not match its checksum; remove the cached model and fetch it again"
             )
         self._reporter.add(message.model, message.target, arrival)
+        await self._shut_if_complete(message.target, message.model, target)
 
     def send_all(self, message: m.Multicast) -> Coroutine[Any, Any, None]:
         """Return the work of this node's part of a multicast."""
         ticks = Ticks(message.barrier)
-        sends = Sends(message.sends, message.bases, message.window, ticks, message.tick_s)
+        sends = Sends(message.sends, message.targets, message.window, ticks, message.tick_s)
         self._sends[message.scale_out] = sends
         return self.copy(message.tier, message.model).send_all(sends)
 
@@ -198,7 +231,7 @@ class Holdings:
 
     async def resend(self, message: m.Resend) -> None:
         """Send a block again that arrived corrupted."""
-        await self.copy(message.tier, message.model).send(message.transfer, message.base)
+        await self.copy(message.tier, message.model).send(message.transfer, message.target)
 
     async def arrived(self, notice: Notice, block: int) -> None:
         """Verify a block that a peer wrote, and report it."""
@@ -213,6 +246,7 @@ class Holdings:
         arrival = await copy.arrived(block, notice.peer, corrupt)
         if arrival is not None:
             self._reporter.add(model, Tier.GPU, arrival)
+            await self._shut_if_complete(Tier.GPU, model, copy)
 
     def _model_at(self, offset: int, block: int) -> str | None:
         """The model whose copy expects the block there; None if one that did came to nothing."""

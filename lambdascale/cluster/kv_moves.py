@@ -11,16 +11,17 @@ from lambdascale.cluster.links import Links
 from lambdascale.cluster.seat import Seat
 from lambdascale.cluster.tags import KV, Kind, tag
 from lambdascale.control import messages as m
-from lambdascale.transport.base import Lane, Region
+from lambdascale.transport.base import Lane, Region, Transport
 
 
 class KvMoves:
     """Sends parked slots and waits for those that peers send."""
 
-    def __init__(self, kv: Region, seat: Seat, links: Links) -> None:
+    def __init__(self, kv: Region, seat: Seat, links: Links, transport: Transport) -> None:
         self._kv = kv
         self._seat = seat
         self._links = links
+        self._transport = transport
         self._parked: Counter[int] = Counter()
         self._arrived: Counter[tuple[int, int]] = Counter()  # (peer, slot)
         self._gone: set[int] = set()
@@ -45,7 +46,7 @@ class KvMoves:
         async with asyncio.TaskGroup() as group:
             for i, (offset, nbytes) in enumerate(ranges):
                 notice = last if i == len(ranges) - 1 else plain
-                group.create_task(self._write(move.peer, offset, nbytes, notice))
+                group.create_task(self._write(move, offset, nbytes, notice))
         self._parked[move.slot] -= 1
 
     async def arrived(self, peer: int, slot: int) -> None:
@@ -78,12 +79,17 @@ class KvMoves:
         self._arrived.clear()
 
     async def take(self, slot: int, length: int, pieces: Sequence[m.KvPiece]) -> bool:
-        """Wait for the pieces of a slot and make them part of the cache; False if not all come.
+        """Let peers write the pieces of a slot, and make them part of the cache; False if not all come.
 
         The others have come by then, so that nobody writes into the slot any more.
         """
         engine = await self._seat.engine()
+        for piece in pieces:
+            spans = engine.kv.ranges(slot, piece.first, piece.stop, length)
+            self._transport.grant(piece.key, KV, spans)
         came = [await self._wait(piece.node, slot) for piece in pieces]
+        for piece in pieces:
+            await self._transport.revoke(piece.key)
         if not all(came):
             return False
         for piece in pieces:  # two of one peer may come in any order
@@ -100,5 +106,6 @@ class KvMoves:
     def _is_gone(self, peer: int) -> bool:
         return self._resting or peer in self._gone
 
-    async def _write(self, peer: int, offset: int, nbytes: int, notice: int) -> None:
-        await self._links.write(peer, Lane.EXPRESS, self._kv, offset, nbytes, KV, offset, notice)
+    async def _write(self, move: m.SendKv, offset: int, nbytes: int, notice: int) -> None:
+        peer, kv, key = move.peer, self._kv, move.key
+        await self._links.write(peer, Lane.EXPRESS, kv, offset, nbytes, key, offset, notice)

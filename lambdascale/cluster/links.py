@@ -1,6 +1,7 @@
 """The links one agent has opened, one per (peer, lane), each opened once.
 
-What is written to a peer that is gone is dropped: that the peer is gone is the controller's to deal with.
+What is written to a peer that is gone is dropped: that the peer is gone is the controller's to deal with. One
+that does not grant what the controller says it does is as good as gone: it has lost its controller.
 """
 
 import asyncio
@@ -8,7 +9,8 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from lambdascale.errors import PeerGoneError
+from lambdascale.control.messages import Address
+from lambdascale.errors import AuthError, GrantError, PeerGoneError
 from lambdascale.transport.base import Lane, Link, Region, Transport
 
 
@@ -22,8 +24,8 @@ def _ignore(peer: int) -> None:
 
 
 async def _close(opening: asyncio.Task[Link]) -> None:
-    """Close a link to a peer that was gone."""
-    with contextlib.suppress(PeerGoneError):
+    """Close a link that may never have opened."""
+    with contextlib.suppress(PeerGoneError, AuthError):
         await (await opening).close()
 
 
@@ -39,10 +41,10 @@ class Links:
         self._gone: set[int] = set()
         self._lives: Counter[int] = Counter()  # how often each has come back
         self._closing: set[asyncio.Future[None]] = set()
-        self._addresses: dict[int, str] = {}
+        self._addresses: dict[int, Address] = {}
         self._links: dict[tuple[int, Lane], asyncio.Task[Link]] = {}
 
-    def learn(self, addresses: Mapping[int, str]) -> list[int]:
+    def learn(self, addresses: Mapping[int, Address]) -> list[int]:
         """Remember where peers are; return those that were gone, and are back."""
         self._addresses.update(addresses)
         back = sorted(self._gone & addresses.keys())
@@ -59,13 +61,15 @@ class Links:
         """Write nothing to `peer` any more, until its address is learnt again."""
         self._gone.add(peer)
 
-    def lose_all(self) -> None:
-        """Write nothing to anybody any more."""
+    async def lose_all(self) -> None:
+        """Write nothing to anybody any more; what is under way breaks off."""
         for peer in self._addresses:
             self.lose(peer)
+        links, self._links = self._links, {}
+        await asyncio.gather(*map(_close, links.values()))
 
     async def write(
-        self, peer: int, lane: Lane, source: Region, offset: int, nbytes: int, target: int,
+        self, peer: int, lane: Lane, source: Region, offset: int, nbytes: int, key: int,
         target_offset: int, notice: int,
     ) -> bool:  # fmt: skip
         """Write to a peer as `Link.write` does; False if it is gone."""
@@ -74,20 +78,26 @@ class Links:
         life = self._lives[peer]
         try:
             link = await self.get(peer, lane)
-            await link.write(source, offset, nbytes, target, target_offset, notice)
-        except PeerGoneError:
+            await link.write(source, offset, nbytes, key, target_offset, notice)
+        except (PeerGoneError, GrantError):
             if peer not in self._gone and life == self._lives[peer]:
                 self.lose(peer)
                 self._broken(peer)
             return False
         return True
 
+    async def warm(self, peer: int, lane: Lane, source: Region, notice: int) -> None:
+        """Open a link and make its first write, an empty one."""
+        address = self._addresses[peer]
+        key = address.bulk if lane is Lane.BULK else address.express
+        await self.write(peer, lane, source, 0, 0, key, 0, notice)
+
     async def get(self, peer: int, lane: Lane) -> Link:
         """Return the link to `peer`, opening it if need be; PeerGoneError if it cannot be reached."""
         if peer not in self._addresses:
             raise PeerGoneError(peer, "its address was never announced")
         if (peer, lane) not in self._links:
-            connecting = self._transport.connect(peer, self._addresses[peer], lane)
+            connecting = self._transport.connect(peer, self._addresses[peer].place, lane)
             self._links[peer, lane] = opening = asyncio.ensure_future(connecting)
             opening.add_done_callback(_see)  # whoever waited may be gone
         opening = self._links[peer, lane]

@@ -68,7 +68,9 @@ class Members:
         self._hearings: dict[asyncio.Task[None], None] = {}
         self._current: dict[int, asyncio.Task[None] | None] = {}  # of each node
         self._watches: list[asyncio.Task[None]] = []
-        self.addresses: dict[int, str] = {}
+        self._heard: dict[int, None] = {}
+        self._why_ended: dict[int, str] = {}
+        self.addresses: dict[int, m.Address] = {}
         self.alive: dict[int, None] = {}  # who is here
         self._coming: dict[int, None] = {}
         self._leases: dict[int, float] = {}
@@ -110,7 +112,10 @@ class Members:
             self._supersede(node)
             self._inbox.put_nowait((node, Came(hello, channel)))
             while True:
-                self._inbox.put_nowait((node, await channel.receive()))
+                message = await channel.receive()
+                self._heard[node] = None
+                if not isinstance(message, m.Pong):
+                    self._inbox.put_nowait((node, message))
         except Exception as error:  # raised by whoever receives next
             if self._current.get(node) in (None, asyncio.current_task()):
                 self._inbox.put_nowait((node, error))
@@ -139,11 +144,16 @@ class Members:
     def enter(self, node: int) -> None:
         """An agent is one of us from now on."""
         del self._coming[node]
-        self.alive[node] = None
+        self.alive[node] = self._heard[node] = None
 
     def may_live(self, node: int) -> bool:
         """May an agent whose channel has closed go on working for a while?"""
         return self._leases.get(node, 0.0) > 0
+
+    @property
+    def any_coming(self) -> bool:
+        """Has anybody been admitted who is not here yet?"""
+        return bool(self._coming)
 
     def send(self, node: int, message: m.Message) -> None:
         """Send to one agent; what is for one that has ended is dropped."""
@@ -171,15 +181,30 @@ class Members:
         if isinstance(message, PeerGoneError):
             self.alive.pop(node, None)
             self._coming.pop(node, None)
-            return Ended(node, message)
+            why = self._why_ended.pop(node, None)
+            return Ended(node, message if why is None else PeerGoneError(node, why))
         if isinstance(message, Died):
             self._leases.pop(node, None)
         return message if isinstance(message, Event) else _sound(node, message)
 
-    async def end(self, node: int) -> None:
-        """Kill an agent that others cannot reach: its end is then received, if it is not on its way."""
+    def heard(self) -> dict[int, None]:
+        """Return from whom anything has come since this was asked last."""
+        heard, self._heard = self._heard, {}
+        return heard
+
+    async def end(self, node: int, why: str) -> None:
+        """Kill an agent: its end is then received, if it is not on its way."""
         if node in self.alive:
+            self._why_ended.setdefault(node, why)
             await self._fleet.kill(node)
+
+    def give_up(self, node: int, why: str) -> None:
+        """Take an agent for gone although its channel is open: its end is received, and nothing else."""
+        hearing = self._current.get(node)
+        if hearing is not None and not hearing.done():
+            hearing.cancel()
+            self._why_ended.pop(node, None)
+            self._inbox.put_nowait((node, PeerGoneError(node, why)))
 
     async def restart(self, node: int) -> None:
         """Start the agent of a node again, if it has ended."""

@@ -17,6 +17,7 @@ from lambdascale.cluster.stock import Send, Stock
 from lambdascale.cluster.switching import Switching
 from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
+from lambdascale.control.keys import new_key
 from lambdascale.pipeline.execution import ExecutionPipeline
 
 
@@ -39,6 +40,11 @@ class Served:
         return self.record.stages[0].node
 
     @property
+    def nodes(self) -> tuple[int, ...]:
+        """Those of its stages, the head first."""
+        return tuple(dict.fromkeys(stage.node for stage in self.record.stages))
+
+    @property
     def is_new(self) -> bool:
         """Did it have to load, unlike those that were complete before? If all were, each counts."""
         return self.instance not in self.growth.plan.whole or not self.growth.plan.groups
@@ -59,6 +65,7 @@ class Pipelines:
         log: RunLog,
     ) -> None:
         self.served: dict[int, Served] = {}
+        self._parted: dict[int, Served] = {}  # pipelines that have lost a stage
         self._draining: set[int] = set()  # who are to go once they serve nobody
         self._model = deployment.model
         self._deployment = deployment
@@ -107,7 +114,10 @@ class Pipelines:
         )  # fmt: skip
         self.served[formed.id] = served = Served(record, growth, instance, now())
         hop_s, lock_step = (0.0, False) if whole else (self._system.hop_s, self._system.lock_step)
-        self._send(served.head, m.Form(formed.id, self._model, stages, hop_s, lock_step))
+        key = new_key()
+        for node in served.nodes[1:]:
+            self._send(node, m.Join(formed.id, key))
+        self._send(served.head, m.Form(formed.id, self._model, stages, key, hop_s, lock_step))
         capacity = self._deployment.pipeline_capacity(len(formed.members))
         step_s = self._paces.step_s(whole)
         self._router.add(Server(formed.id, served.head, whole, capacity, step_s=step_s))
@@ -124,7 +134,21 @@ class Pipelines:
         """It has stopped: whom it served waits to be resumed."""
         served = self.served[message.pipeline]
         self._remove(served, [u.request for u in message.unfinished])
+        if served.pipeline not in self._parted:
+            self._part(served)
         return served
+
+    def settle(self) -> None:
+        """Nothing that has to do with lost nodes is under way."""
+        parted, self._parted = self._parted, {}
+        for served in parted.values():
+            self._part(served)
+
+    def _part(self, served: Served) -> None:
+        """Nothing travels from stage to stage any more."""
+        if len(served.nodes) > 1:
+            for node in served.nodes:
+                self._send(node, m.Leave(served.pipeline))
 
     def through(self, node: int) -> list[Served]:
         """Return the pipelines that have a stage on `node`."""
@@ -133,6 +157,7 @@ class Pipelines:
 
     def lose(self, served: Served, node: int) -> None:
         """A stage is gone: without its head it is no more, else the head stops by itself."""
+        self._parted[served.pipeline] = served
         if served.head == node:
             self._remove(served, ())
             return

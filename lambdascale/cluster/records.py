@@ -185,7 +185,7 @@ class LossRecord:
 
 @dataclass(frozen=True, slots=True)
 class ReturnRecord:
-    """`node` is back, with so many verified blocks in all its tiers."""
+    """`node` is back, or was found at the start, with so many verified blocks in all its tiers."""
 
     node: int
     blocks: int

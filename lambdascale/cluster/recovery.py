@@ -69,8 +69,7 @@ class Recovery:
         """A node is gone; LambdaScaleError if it was the last."""
         self._log.add(LossRecord(end.node, end.why, self._log.since()))
         alive, self._any_lost = list(self._members.alive), True
-        if not alive and self._cluster.restart_s is None:
-            raise self._all_ended(f", the last was {end.node} ({end.why})")
+        self._check_left(f", the last was {end.node} ({end.why})")
         self._stock.lose(end.node)
         services = self._services.values()
         broken = tuple(p.pipeline for s in services for p in s.pipelines.through(end.node))
@@ -81,6 +80,11 @@ class Recovery:
         self._lost[end.node] = tuple(waves), broken
         if not self._members.may_live(end.node):
             self.quiet(end.node)
+
+    def died(self, node: int) -> None:
+        """The agent of a node has ended; LambdaScaleError if no other is left."""
+        self._check_left(f", the last was {node}")
+        self.quiet(node)
 
     def quiet(self, lost: int) -> None:
         """The agent of a lost node has ended, or has come to rest: it writes no more, so tell others."""
@@ -133,6 +137,8 @@ class Recovery:
             self._stock.nbytes(service.model) / self._cluster.link_rate
         )  # 0 if that is infinite
         growth.repair(plan, wave, copy_s / growth.num_blocks)
+        for instance in plan.members:
+            self._stock.rekey(instance, service.model)
         if not self._cluster.preconnect:
             growth.introduce(self._members.send, self._members.addresses)
         growth.go_on(self._members.send, self._stock)
@@ -162,7 +168,9 @@ class Recovery:
         return {}
 
     def give_up(self) -> None:
-        """Fail the requests for models of which no copy is left."""
+        """Fail the requests for models of which no copy is left, when nobody may bring one back."""
+        if self.under_way or self._members.any_coming:
+            return
         for model, service in self._services.items() if self._any_lost else ():
             waits = service.router.num_waiting and not service.growths
             if waits and not self._exists(model):
@@ -175,16 +183,19 @@ class Recovery:
 
     def check(self, num_left: int) -> None:
         """Raise NoCopyError if requests were given up, LambdaScaleError if no node is left at the end."""
-        if not num_left and self._cluster.restart_s is None:
-            raise self._all_ended()
+        if not num_left:
+            self._check_left()
         for model, count in self._failed.items():
             raise NoCopyError(
                 f"{count} requests for {model} were not answered: no copy of it is left on any node that "
                 "lives; store it on more SSDs or run more nodes"
             )
 
-    def _all_ended(self, last: str = "") -> LambdaScaleError:
-        nodes = self._cluster.num_nodes
-        return LambdaScaleError(
-            f"all {nodes} nodes have ended{last}; see what ended them and start again"
-        )
+    def _check_left(self, last: str = "") -> None:
+        """Raise LambdaScaleError if nobody is here, or may come back."""
+        members, cluster = self._members, self._cluster
+        may_come = cluster.restart_s is not None or any(map(members.may_live, cluster.nodes))
+        if not (members.alive or may_come):
+            raise LambdaScaleError(
+                f"all {cluster.num_nodes} nodes have ended{last}; see what ended them and start again"
+            )

@@ -13,7 +13,7 @@ from lambdascale.cluster.links import Links
 from lambdascale.cluster.seat import Seat
 from lambdascale.cluster.tags import INBOX, Kind, tag
 from lambdascale.engine.base import Rows, Step
-from lambdascale.transport.base import Lane, Notice, Region
+from lambdascale.transport.base import Lane, Notice, Region, Transport
 
 Home = Callable[[Activation, Rows], None]
 
@@ -22,14 +22,17 @@ class Relay:
     """Receives activations from the inbox, runs this node's range, sends on; final rows go `home`."""
 
     def __init__(
-        self, node: int, seat: Seat, inbox: Region, outbox: Region, slot: int, links: Links
-    ) -> None:
+        self, node: int, seat: Seat, inbox: Region, outbox: Region, slot: int, links: Links,
+        transport: Transport,
+    ) -> None:  # fmt: skip
         self._node = node
         self._seat = seat
         self._inbox = inbox
         self._outbox = outbox
         self._slot = slot
         self._links = links
+        self._transport = transport
+        self._keys: dict[int, int] = {}  # by pipeline
         self._broken: set[int] = set()
         self._resting = False
 
@@ -37,10 +40,21 @@ class Relay:
         """Drop whatever comes."""
         self._resting = True
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """Work for another controller, whose pipelines have nothing to do with those before."""
+        for pipeline in list(self._keys):
+            await self.leave(pipeline)
         self._resting = False
         self._broken.clear()
+
+    def join(self, pipeline: int, key: int) -> None:
+        """Let the stages of a pipeline write into our inbox under `key`, as we write into theirs."""
+        self._keys[pipeline] = key
+        self._transport.grant(key, INBOX, [(0, self._inbox.nbytes)])
+
+    async def leave(self, pipeline: int) -> None:
+        """Nothing more of a pipeline comes."""
+        await self._transport.revoke(self._keys.pop(pipeline))
 
     def drop(self, pipelines: Collection[int]) -> None:
         """Drop what comes of pipelines that have lost a stage."""
@@ -68,7 +82,8 @@ class Relay:
         offset = activation.lane * self._slot
         nbytes = put(self._outbox.view[offset : offset + self._slot], activation, rows)
         notice, out = tag(Kind.ACTIVATION, activation.lane), self._outbox
-        await self._links.write(target, Lane.EXPRESS, out, offset, nbytes, INBOX, offset, notice)
+        key = self._keys[activation.pipeline]
+        await self._links.write(target, Lane.EXPRESS, out, offset, nbytes, key, offset, notice)
 
     async def _enter(self, activation: Activation, rows: Rows, home: Home) -> None:
         if self._is_dropped(activation):

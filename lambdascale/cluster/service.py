@@ -111,6 +111,7 @@ class Service:
     def mourn(self) -> None:
         """Nothing that has to do with lost nodes is under way: survivors are free for others."""
         requests, pipelines = self.losses.settle()
+        self.pipelines.settle()
         for request in requests:
             self._switching.resumed(self, request)
         for pipeline, growth in pipelines.items():

@@ -16,6 +16,7 @@ from lambdascale.cluster.remnants import Remnants
 from lambdascale.cluster.slices import Slices
 from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
+from lambdascale.control.keys import new_key
 from lambdascale.model.image import ImageSource
 from lambdascale.storage.copies import Copy
 from lambdascale.storage.residency import Residency
@@ -50,6 +51,7 @@ class Stock:
         self._send = send
         self._log = log
         self._missing: dict[tuple[int, Tier, str], set[int]] = {}
+        self._keys: dict[tuple[int, str], int] = {}  # of the last copy expected on a GPU
         self._demoting: set[tuple[int, Tier, str]] = set()  # copies that are on their way down
         for deployment in deployments:
             model = deployment.model
@@ -174,6 +176,20 @@ class Stock:
         offset, _ = slices.span(slices.position(node), self._image(model).blocks)
         return copy.offset - offset
 
+    def target(self, node: int, model: str) -> m.Target:
+        """Where on a node's GPU a copy is expected, and by which key it is granted."""
+        return m.Target(self.base(node, Tier.GPU, model), self._keys[node, model])
+
+    def rekey(self, instance: int, model: str) -> None:
+        """What an instance lacks on its GPUs comes under other keys from now on."""
+        for node in self._alive(instance, model):
+            if (node, Tier.GPU, model) in self._missing:
+                self._rekey(node, model)
+
+    def _rekey(self, node: int, model: str) -> None:
+        self._keys[node, model] = key = new_key()
+        self._send(node, m.Rekey(model, key))
+
     def nbytes(self, model: str) -> int:
         """Return the bytes of a whole copy."""
         return self._image(model).layout.nbytes
@@ -222,6 +238,7 @@ class Stock:
         place = node, tier, model
         if self.remnants.is_left(place):
             self._missing[place] = self.remnants.take(place)
+            self._rekey(node, model)
             return True
         if (old := self.residency.copy(node, tier, model)) is not None:
             self._drop(old)
@@ -233,7 +250,10 @@ class Stock:
             self._gone(gone.node, gone.tier, gone.model, gone.offset, 0, gone.complete)
         parts = slices.parts[position]
         base = self.base(node, tier, model)
-        self._send(node, m.Hold(model, tier, base, parts.start, parts.stop))
+        key = new_key() if tier is Tier.GPU else 0
+        if key:
+            self._keys[node, model] = key
+        self._send(node, m.Hold(model, tier, base, parts.start, parts.stop, key))
         self._missing[node, tier, model] = set(slices.blocks[position])
         return True
 

@@ -11,6 +11,7 @@ from lambdascale.cluster.growth import Growth
 from lambdascale.cluster.records import RunLog, SwitchRecord
 from lambdascale.cluster.stock import Send
 from lambdascale.control import messages as m
+from lambdascale.control.keys import new_key
 from lambdascale.pipeline.adoption import Move, Unfinished, Weigh, moves, weigher
 from lambdascale.pipeline.costs import Link, ModelCosts
 from lambdascale.pipeline.switch import Method
@@ -44,21 +45,20 @@ class Switching:
     def switch(self, service: "Service", served: "Served", message: m.Dissolved) -> None:
         """Decide for each unfinished request, and free the members of the pipeline."""
         decided = self._decide(service, served, message)
-        adopted = [move for move in decided if move.node is not None]
-        for move in adopted:
-            for piece in move.pieces:
-                u = move.unfinished
-                send_kv = m.SendKv(move.node or 0, u.slot, piece.first, piece.stop, u.length)
-                self._send(piece.node, send_kv)
+        adopted = [(move, _keyed(move)) for move in decided if move.node is not None]
+        for move, pieces in adopted:
+            u, to = move.unfinished, move.node or 0
+            for p in pieces:
+                self._send(p.node, m.SendKv(to, u.slot, p.first, p.stop, u.length, p.key))
         whole = served.growth.formation.whole
-        senders = tuple(sorted({piece.node for move in adopted for piece in move.pieces}))
+        senders = tuple(sorted({piece.node for _, pieces in adopted for piece in pieces}))
         if senders:
-            waits = dict.fromkeys(move.unfinished.request for move in adopted)
+            waits = dict.fromkeys(move.unfinished.request for move, _ in adopted)
             self._waits[message.pipeline] = _Leaving(served.growth, senders, waits)
         lingering = [node for node in senders if not whole(node)]
         service.free(served.growth, message.pipeline, lingering)
-        for move in adopted:
-            self._adopt(service, move)
+        for move, pieces in adopted:
+            self._adopt(service, move, pieces)
         self._record(decided, served)
 
     def resumed(self, service: "Service", request: int) -> bool:
@@ -101,12 +101,11 @@ class Switching:
         costs = ModelCosts.of(deployment.model, image.shape, image.layout.dtype)
         return weigher(costs, device, Link(self._cluster.link_rate, self._cluster.latency_s))
 
-    def _adopt(self, service: "Service", move: Move) -> None:
+    def _adopt(self, service: "Service", move: Move, pieces: tuple[m.KvPiece, ...]) -> None:
         u, node = move.unfinished, move.node
         assert node is not None
         pipeline = service.pipelines.replica_of(node)
         work = service.router.adopt(u.request, pipeline)
-        pieces = tuple(m.KvPiece(p.node, p.first, p.stop) for p in move.pieces)
         adopt = m.Adopt(pipeline, work.request, tuple(work.generated), u.slot, u.length, pieces)
         self._send(node, adopt)
 
@@ -118,3 +117,8 @@ class Switching:
             node = served.head if move.node is None else move.node
             seconds = (weighed.recompute_s, weighed.transfer_s) if weighed else (0.0, 0.0)
             self._log.add(SwitchRecord(u.request, node, method.value, u.length, *seconds, now_s))
+
+
+def _keyed(move: Move) -> tuple[m.KvPiece, ...]:
+    """Give each piece that is to be brought a key."""
+    return tuple(m.KvPiece(p.node, p.first, p.stop, new_key()) for p in move.pieces)

@@ -72,6 +72,8 @@ class Workplace:
         match message:
             case m.Hold():
                 self.holdings.hold(message)
+            case m.Rekey():
+                return self.holdings.rekey(message)
             case m.Drop():
                 return self._drop(message)
             case m.Serve():
@@ -87,6 +89,10 @@ class Workplace:
                 return self.holdings.resend(message)
             case m.Form():
                 return self._form(message)
+            case m.Join():
+                self.relay.join(message.pipeline, message.key)
+            case m.Leave():
+                return self.relay.leave(message.pipeline)
             case m.Adopt():
                 head = self._heads[message.pipeline]
                 head.expect(message)
@@ -115,6 +121,8 @@ class Workplace:
             self.moves.parked,
         )  # fmt: skip
         self._heads[form.pipeline] = head
+        if len(form.stages) > 1:
+            self.relay.join(form.pipeline, form.key)
         return self._serve(form.pipeline, head)
 
     async def _serve(self, pipeline: int, head: Head) -> None:
@@ -145,9 +153,9 @@ class Workplace:
     async def begin(self) -> tuple[m.Held, ...]:
         """Work for a controller, the first or another, when all is quiet; return what is held."""
         await self._seat.clear()
-        self.relay.begin()
+        await self.relay.begin()
         self.moves.begin()
-        return self.holdings.find()
+        return await self.holdings.begin()
 
     async def _adopt(self, head: Head, adopt: m.Adopt) -> None:
         whole = await self.moves.take(adopt.slot, adopt.length, adopt.pieces)
@@ -160,11 +168,15 @@ class Workplace:
                 head.unpark(move.slot)
 
     def _drop(self, message: m.Drop) -> Work | None:
-        giving_back = self.holdings.drop(message)
-        if message.tier is Tier.GPU:
-            leaving = self._seat.leave(message.model)
-            return _done(leaving) if leaving else None
-        return giving_back
+        ending = self.holdings.drop(message)
+        leaving = self._seat.leave(message.model) if message.tier is Tier.GPU else None
+        return ending if leaving is None else _both(ending, leaving)
+
+
+async def _both(work: Work | None, change: asyncio.Future[None]) -> None:
+    if work is not None:
+        await work
+    await change
 
 
 async def _done(change: asyncio.Future[None]) -> None:
@@ -196,9 +208,9 @@ async def prepare(
         limits,
         message.max_lanes,
         outbox,
-        Holdings(node, arenas, images, links, storage, ssd, reporter),
+        Holdings(node, arenas, images, links, transport, storage, ssd, reporter),
         seat,
-        Relay(node, seat, inbox, outbox, slot, links),
-        KvMoves(kv, seat, links),
+        Relay(node, seat, inbox, outbox, slot, links, transport),
+        KvMoves(kv, seat, links, transport),
         reporter,
     )

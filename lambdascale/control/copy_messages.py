@@ -10,7 +10,8 @@ from lambdascale.storage.tiers import Tier
 class Hold(Base, frozen=True):
     """There is to be a copy of `model` in `tier`; byte 0 of its image is at `base` of that arena.
 
-    Of the image only bytes of parts [first, stop) will come, if the model spans several nodes.
+    Of the image only bytes of parts [first, stop) will come, if the model spans several nodes. On the GPU
+    peers may write them under `key`, until all are here.
     """
 
     model: str
@@ -18,6 +19,14 @@ class Hold(Base, frozen=True):
     base: int
     first: int
     stop: int
+    key: int = 0
+
+
+class Rekey(Base, frozen=True):
+    """What is missing of the copy on the GPU will come under `key`, and nothing under the one before."""
+
+    model: str
+    key: int
 
 
 class Drop(Base, frozen=True):
@@ -48,11 +57,18 @@ class Load(Base, frozen=True):
     blocks: tuple[int, ...]
 
 
+class Target(msgspec.Struct, frozen=True):
+    """A copy on a peer's GPU: byte 0 of its image is at `base` of the arena, and it is granted by `key`."""
+
+    base: int
+    key: int
+
+
 class Multicast(Base, frozen=True):
     """This node's own part of the plan, in order; `window` writes may be in flight.
 
     A send of tick t begins no sooner than t − 1 times `tick_s` after the first could.
-    Sent from the copy in `tier` into the GPU arenas of peers, whose image begins at `bases[peer]`. With
+    Sent from the copy in `tier` into the copies `targets[peer]`. With
     `barrier`, the sends of a tick wait for the controller's `OpenTick` of the same scale-out.
     """
 
@@ -60,7 +76,7 @@ class Multicast(Base, frozen=True):
     model: str
     tier: Tier
     sends: tuple[Transfer, ...]
-    bases: dict[int, int]
+    targets: dict[int, Target]
     window: int
     barrier: bool
     tick_s: float = 0.0
@@ -119,4 +135,4 @@ class Resend(Base, frozen=True):
     model: str
     tier: Tier
     transfer: Transfer
-    base: int
+    target: Target

@@ -16,8 +16,10 @@ from lambdascale.control.copy_messages import (
     Load,
     Multicast,
     OpenTick,
+    Rekey,
     Resend,
     Serve,
+    Target,
 )
 from lambdascale.control.loss_messages import Delivered, LossNoted, NodeLost, Unreachable
 from lambdascale.control.message import Base
@@ -28,7 +30,9 @@ from lambdascale.control.request_messages import (
     Dissolve,
     Dissolved,
     Form,
+    Join,
     KvPiece,
+    Leave,
     Output,
     Seated,
     SendKv,
@@ -39,6 +43,7 @@ from lambdascale.engine.base import EngineLimits
 from lambdascale.model.image import ImageSource
 
 __all__ = [
+    "Address",
     "Adopt",
     "Arrival",
     "Base",
@@ -58,7 +63,9 @@ __all__ = [
     "Hello",
     "Hold",
     "Hosted",
+    "Join",
     "KvPiece",
+    "Leave",
     "Load",
     "LossNoted",
     "Message",
@@ -66,8 +73,11 @@ __all__ = [
     "NodeLost",
     "OpenTick",
     "Output",
+    "Ping",
+    "Pong",
     "Prepare",
     "Prepared",
+    "Rekey",
     "Report",
     "Resend",
     "Seated",
@@ -75,6 +85,7 @@ __all__ = [
     "Serve",
     "Stop",
     "Submit",
+    "Target",
     "Tokens",
     "Unreachable",
     "decode",
@@ -82,14 +93,25 @@ __all__ = [
 ]
 
 
+class Address(msgspec.Struct, frozen=True):
+    """How peers reach a node: where its transport listens, and keys that warm links up.
+
+    Under `bulk` and `express` nothing may be written into the arena and the inbox, but they are known then.
+    """
+
+    place: str
+    bulk: int
+    express: int
+
+
 class Hello(Base, frozen=True):
-    """Agent → controller: I am up, and nothing is under way here; peers reach my transport at `address`.
+    """Agent → controller: I am up, and nothing is under way here; peers reach me at `address`.
 
     Without a controller I keep what I hold for `lease_s`.
     """
 
     node: int
-    address: str
+    address: Address
     lease_s: float = 0.0
 
 
@@ -121,12 +143,17 @@ class Prepared(Base, frozen=True):
     node: int
     held: tuple[Held, ...] = ()
 
+    @property
+    def num_blocks(self) -> int:
+        """How many verified blocks there are, in all tiers."""
+        return sum(len(held.blocks) for held in self.held)
+
 
 class Connect(Base, frozen=True):
     """Learn peers' addresses and open these links; `token` comes back in the answer."""
 
     token: int
-    addresses: dict[int, str]
+    addresses: dict[int, Address]
     bulk: tuple[int, ...]
     express: tuple[int, ...]
 
@@ -136,6 +163,16 @@ class Connected(Base, frozen=True):
 
     node: int
     token: int
+
+
+class Ping(Base, frozen=True):
+    """Are you there? Answered at once."""
+
+
+class Pong(Base, frozen=True):
+    """Agent → controller, in answer to Ping."""
+
+    node: int
 
 
 class Stop(Base, frozen=True):
@@ -165,6 +202,7 @@ Message = (
     | Connect
     | Connected
     | Hold
+    | Rekey
     | Drop
     | Serve
     | Load
@@ -174,6 +212,8 @@ Message = (
     | CorruptBlock
     | Resend
     | Form
+    | Join
+    | Leave
     | Submit
     | Adopt
     | SendKv
@@ -182,6 +222,8 @@ Message = (
     | Tokens
     | Dissolve
     | Dissolved
+    | Ping
+    | Pong
     | Stop
     | Report
     | Failed

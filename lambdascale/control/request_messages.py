@@ -10,14 +10,29 @@ from lambdascale.workload.request import Request
 class Form(Base, frozen=True):
     """Become the head stage of an execution pipeline; one stage over all parts is a replica.
 
-    Each stage hop waits `hop_s` for messages; with `lock_step` each step of all stages does.
+    Activations travel under `key`. Each stage hop waits `hop_s` for messages; with `lock_step` each step of
+    all stages does.
     """
 
     pipeline: int
     model: str
     stages: tuple[Stage, ...]
+    key: int
     hop_s: float = 0.0
     lock_step: bool = False
+
+
+class Join(Base, frozen=True):
+    """Become another stage of a pipeline: let the stages write activations into the inbox under `key`."""
+
+    pipeline: int
+    key: int
+
+
+class Leave(Base, frozen=True):
+    """No activation of `pipeline` is under way any more: end what was granted for it."""
+
+    pipeline: int
 
 
 class Submit(Base, frozen=True):
@@ -29,11 +44,12 @@ class Submit(Base, frozen=True):
 
 
 class KvPiece(msgspec.Struct, frozen=True):
-    """The KV entries of parts [first, stop) that node `node` holds."""
+    """The KV entries of parts [first, stop) that node `node` holds, and writes under `key`."""
 
     node: int
     first: int
     stop: int
+    key: int
 
 
 class Adopt(Base, frozen=True):
@@ -51,13 +67,14 @@ class Adopt(Base, frozen=True):
 
 
 class SendKv(Base, frozen=True):
-    """Write the first `length` KV entries of `slot`, parts [first, stop), to `peer`; then it is free."""
+    """Write `length` KV entries of `slot`, parts [first, stop), to `peer` by `key`; then the slot is free."""
 
     peer: int
     slot: int
     first: int
     stop: int
     length: int
+    key: int
 
 
 class Cancel(Base, frozen=True):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import struct
 
 import msgspec
@@ -61,8 +62,11 @@ class StreamListener:
         self._server: asyncio.Server | None = None
         self.address = ""
 
-    async def open(self, host: str) -> None:
-        self._server = await asyncio.start_server(self._greet, host, 0)
+    async def open(self, place: str | socket.socket) -> None:
+        if isinstance(place, str):
+            self._server = await asyncio.start_server(self._greet, place, 0)
+        else:
+            self._server = await asyncio.start_server(self._greet, sock=place)
         name = self._server.sockets[0].getsockname()
         self.address = f"{name[0]}:{name[1]}"
 
@@ -90,15 +94,18 @@ class StreamListener:
 
 
 class StreamControl:
-    """The `Control` of real runs; `secret` is the cluster's."""
+    """The `Control` of real runs; `secret` is the cluster's.
 
-    def __init__(self, secret: bytes, host: str = LOOPBACK) -> None:
+    It listens at any free port of a host, or on a socket that is bound already, and closes that.
+    """
+
+    def __init__(self, secret: bytes, place: str | socket.socket = LOOPBACK) -> None:
         self._secret = secret
-        self._host = host
+        self._place = place
 
     async def listen(self) -> Listener:
         listener = StreamListener(self._secret)
-        await listener.open(self._host)
+        await listener.open(self._place)
         return listener
 
     async def connect(self, address: str, node: int) -> Channel:

@@ -54,7 +54,9 @@ class TransportLane:
     @classmethod
     async def open(cls, task: Task, name: str) -> "TransportLane":
         transport = await open_transport(name, task.node, SECRET)
-        return cls(task, transport, await transport.register(REGION, task.nbytes))
+        region = await transport.register(REGION, task.nbytes)
+        transport.grant(REGION, REGION, [(0, task.nbytes)])
+        return cls(task, transport, region)
 
     @property
     def address(self) -> str:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 from urllib.request import Request, urlopen
 
 import psutil
@@ -22,11 +22,12 @@ ASK_S, END_S = 60.0, 20.0
 
 @dataclass(frozen=True, slots=True)
 class EndpointProcess:
-    """A process that serves at `address`; whoever asks says `key`, if it has one."""
+    """A process that serves at `address`, as it has `told`; whoever asks says `key`, if it has one."""
 
     process: subprocess.Popen[str]
     address: str
     models: tuple[str, ...]
+    told: Mapping[str, Any]
     errors: IO[str]
     key: str = ""
 
@@ -84,13 +85,12 @@ def endpoint_process(
 ) -> Iterator[EndpointProcess]:
     """Serve at a free port with these options of `lambdascale serve`; raises LambdaScaleError.
 
-    `environment` is added to ours. A process that is still there at the end is killed.
+    `environment` is added to ours. A process that is still there at the end is ended.
     """
     given = {KEY_VARIABLE: key} if key else {}
-    command = [sys.executable, "-m", "lambdascale", "serve", "--json", "--port", "0"]
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
-            [*command, *map(str, options)],
+            command(options),
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -98,9 +98,16 @@ def endpoint_process(
         )
         try:
             told = json.loads(_first_line(process, errors))
-            yield EndpointProcess(process, told["address"], tuple(told["models"]), errors, key)
+            models = tuple(told["models"])
+            yield EndpointProcess(process, told["address"], models, told, errors, key)
         finally:
             _end(process)
+
+
+def command(options: Sequence[object]) -> list[str]:
+    """Return what serves at a free port with these options."""
+    serve = (sys.executable, "-m", "lambdascale", "serve", "--json", "--port", "0")
+    return [*serve, *map(str, options)]
 
 
 def _first_line(process: subprocess.Popen[str], errors: IO[str]) -> str:

@@ -107,6 +107,7 @@ async def _receive_all(transport: str, secret: bytes, parent: Connection) -> Non
     receiver = await open_transport(transport, 1, secret)
     try:
         await receiver.register(REGION, REGION_BYTES)
+        receiver.grant(REGION, REGION, [(0, REGION_BYTES)])
         parent.send(receiver.address)
         while not isinstance(await receiver.receive(), PeerLost):
             pass

@@ -6,21 +6,19 @@ after itself, and is then raised in the caller.
 """
 
 import asyncio
-import secrets
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from lambdascale.cluster.records import PhaseRecord, Record, RunLog
 from lambdascale.control.streams import StreamControl
 from lambdascale.errors import plain
 from lambdascale.experiments.agents import ENTRY, agent_site
+from lambdascale.experiments.ground import Ground
 from lambdascale.experiments.inputs import Inputs, check, check_inputs, load_inputs, load_model
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.scaling import scale_out
@@ -29,9 +27,11 @@ from lambdascale.experiments.simulated import simulate
 from lambdascale.experiments.spec import RunSpec
 from lambdascale.fleet.base import Site
 from lambdascale.fleet.placement import Placement
-from lambdascale.transport.auth import make_secret
 from lambdascale.transport.threads import LoopCaller
 
+HEARTBEAT_S = (
+    1.0  # a question and an answer of some bytes for every agent: nothing, even of a thousand
+)
 START_S = 1.0  # a thread that has not begun by then was interrupted before it was made
 
 Watch = Callable[[Record], None]
@@ -69,27 +69,41 @@ def run(
 
 
 def in_processes(
-    session: Session, log: RunLog, site: Site, called_s: float, work: Work | None = None
+    session: Session,
+    log: RunLog,
+    site: Site,
+    called_s: float,
+    work: Work | None = None,
+    ground: Ground | None = None,
 ) -> None:
     """Run a session on real agents at `site`; it was asked for at `called_s`. `work`: see `Session.run`."""
-    # not made before an agent stores an image: who is killed here could not remove it
-    folder = Path(tempfile.gettempdir(), f"lambdascale-ssd-{secrets.token_hex(8)}")
-    agents = [replace(a, ssd=str(folder / str(a.node))) for a in session.agents]
+    ground = ground or Ground.fresh(site.host)
+    folder = ground.ssd
+    agents = [
+        replace(a, ssd=str(folder / str(a.node)), lease_s=ground.lease_s) for a in session.agents
+    ]
     try:
-        in_thread(_real(replace(session, agents=tuple(agents)), log, site, called_s, work))
+        cluster = replace(session.cluster, heartbeat_s=HEARTBEAT_S)
+        session = replace(session, cluster=cluster, agents=tuple(agents))
+        in_thread(_real(session, log, site, called_s, work, ground))
     finally:
         if folder.exists():
             shutil.rmtree(folder)
 
 
 async def _real(
-    session: Session, log: RunLog, site: Site, called_s: float, work: Work | None
+    session: Session,
+    log: RunLog,
+    site: Site,
+    called_s: float,
+    work: Work | None,
+    ground: Ground,
 ) -> None:
-    secret = make_secret()
     log.restart()
     log.add(PhaseRecord("called", log.since(called_s)))
     log.phase("inputs ready")
-    await session.run(StreamControl(secret, site.host), site.fleet(secret, ENTRY), log, work)
+    control = StreamControl(ground.secret, ground.place)
+    await session.run(control, site.fleet(ground.secret, ENTRY), log, work)
 
 
 def run_all(

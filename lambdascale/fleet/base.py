@@ -50,7 +50,10 @@ class Fleet(Protocol):
         ...
 
     async def restart(self, node: int) -> None:
-        """Start the agent of a node again, if it has ended and can be; it has what is on its SSD."""
+        """Start the agent of a node again, if it has ended and can be; it has what is on its SSD.
+
+        Raises LambdaScaleError if no agent can be started any more.
+        """
         ...
 
     async def died(self) -> int:

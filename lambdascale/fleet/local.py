@@ -1,17 +1,17 @@
 """The local fleet: one subprocess per agent on this machine, forked by a nursery.
 
-Nothing outlives the driver: the nursery ends with it, and agents end with the nursery.
+Agents end with the nursery, and the nursery with the driver, unless it has a door: then another driver may
+find both again until the lease has run out.
 """
 
 import asyncio
 import base64
 import json
-import os
 
 import msgspec
 
 from lambdascale.clock import deadline
-from lambdascale.errors import DeadlineError
+from lambdascale.errors import DeadlineError, LambdaScaleError
 from lambdascale.fleet.base import AgentSpec
 from lambdascale.fleet.nursery import END_S, Nursery
 from lambdascale.transport.base import LOOPBACK
@@ -33,7 +33,7 @@ class LocalFleet:
         self._empty.set()
 
     async def start(self, agents: tuple[AgentSpec, ...]) -> None:
-        asyncio.get_running_loop().add_reader(self._nursery.output, self._listen)
+        asyncio.get_running_loop().add_reader(self._nursery.line, self._listen)
         while not self._ended.empty():  # who died before is to live again
             self._ended.get_nowait()
         for agent in agents:
@@ -41,23 +41,31 @@ class LocalFleet:
             await self.restart(agent.node)
 
     async def restart(self, node: int) -> None:
-        if node not in self._alive and not self._over:
+        """As above; one that an earlier driver has left in the nursery connects by itself."""
+        if self._over:
+            raise LambdaScaleError(
+                "the nursery of all agents has ended; see its output, and start again"
+            )
+        if node not in self._alive:
             agent = self._agents[node]
             self._alive[node] = None
             self._empty.clear()
+            if node in self._nursery.found:
+                self._nursery.found.remove(node)
+                return
             argument = assignment(agent, self._secret)
             self._nursery.ask({"node": node, "entry": self._entry, "argument": argument})
 
     def _listen(self) -> None:
         """Follow deaths; when the nursery itself has ended, so have all its children."""
-        data = os.read(self._nursery.output, 1 << 16)
+        data = self._nursery.hear()
         *lines, self._unread = (self._unread + data).split(b"\n")
         ended = [json.loads(line)["ended"] for line in lines] if data else list(self._alive)
         for node in ended:
             del self._alive[node]
             self._ended.put_nowait(node)
         if not data:
-            asyncio.get_running_loop().remove_reader(self._nursery.output)
+            asyncio.get_running_loop().remove_reader(self._nursery.line)
             self._over = True
         if not self._alive:
             self._empty.set()
@@ -78,7 +86,7 @@ class LocalFleet:
             self._nursery.kill()
             raise
         finally:
-            asyncio.get_running_loop().remove_reader(self._nursery.output)
+            asyncio.get_running_loop().remove_reader(self._nursery.line)
 
 
 class LocalSite(Nursery):

@@ -1,16 +1,21 @@
 """The nursery's process: imports the slow modules once, then forks one process per agent.
 
-Reads one JSON object a line from standard input, writes one a line to what was standard output when it
-began (whatever imported modules print goes to standard error):
+Reads and writes one JSON object a line, over the socket that was its standard input when it began:
 
     → {"node": 2, "entry": "package.module:function", "argument": …}
     → {"kill": 2}
     ← {"ended": 2, "status": -9}
 
-It ends when its input does or its maker dies, and its children end when it does, however it ends. It
-must stay single-threaded (it forks), so it imports but never computes.
+It ends when that line does or its maker dies. If it has a door and a lease, it lets in another there,
+one at a time, and tells it what there is; it ends when its lease does:
+
+    ← {"nursery": 4711, "living": [0, 1, 3]}
+
+Its children end when it does, however it ends. It must stay single-threaded (it forks), so it imports but
+never computes.
 """
 
+import contextlib
 import ctypes
 import gc
 import importlib
@@ -18,9 +23,12 @@ import json
 import os
 import selectors
 import signal
+import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from lambdascale.errors import LambdaScaleError
@@ -30,27 +38,61 @@ _libc = ctypes.CDLL(None)
 
 
 class Zygote:
-    """Forks on request and tells of deaths on the descriptor `output`."""
+    """Forks on request and tells of deaths over a line; if that ends, waits at the door for another."""
 
-    def __init__(self, output: int) -> None:
-        self._output = output
+    def __init__(self, line: socket.socket, door: socket.socket | None, lease_s: float) -> None:
+        self._line: socket.socket | None = None
+        self._door = door
+        self._lease_s = lease_s
+        self._until_s = 0.0
         self._selector = selectors.DefaultSelector()
-        self._selector.register(0, selectors.EVENT_READ)
         self._children: dict[int, tuple[int, int]] = {}  # node → (pid, pidfd)
         self._unread = b""
+        self._follow(line)
 
     def serve(self) -> None:
-        """Serve requests until standard input ends, then end what is left."""
-        while True:
-            for key, _ in self._selector.select():
-                if key.fd != 0:
-                    self._bury(key.data)
-                elif not (data := os.read(0, 1 << 16)):
-                    return
-                else:
-                    *lines, self._unread = (self._unread + data).split(b"\n")
-                    for line in lines:
-                        self._obey(json.loads(line))
+        """Serve requests until nobody has commanded for as long as the lease."""
+        while self._line or time.monotonic() < self._until_s:
+            left_s = None if self._line else self._until_s - time.monotonic()
+            for key, _ in self._selector.select(left_s):
+                key.data()
+
+    def _follow(self, line: socket.socket) -> None:
+        self._line, self._unread = line, b""
+        self._selector.register(line, selectors.EVENT_READ, partial(self._listen, line))
+
+    def _listen(self, line: socket.socket) -> None:
+        data = b""
+        with contextlib.suppress(ConnectionError):  # it ended before it had read everything
+            data = line.recv(1 << 16)
+        if not data:
+            self._wait()
+            return
+        *requests, self._unread = (self._unread + data).split(b"\n")
+        for request in requests:
+            self._obey(json.loads(request))
+
+    def _wait(self) -> None:
+        """Nobody commands any more: open the door."""
+        if self._line:
+            self._selector.unregister(self._line)
+            self._line.close()
+        self._line, self._until_s = None, time.monotonic() + self._lease_s
+        if self._door:
+            self._selector.register(
+                self._door, selectors.EVENT_READ, partial(self._open, self._door)
+            )
+
+    def _open(self, door: socket.socket) -> None:
+        self._selector.unregister(door)
+        line, _ = door.accept()
+        self._follow(line)
+        self._say({"nursery": os.getpid(), "living": list(self._children)})
+
+    def _say(self, message: dict[str, Any]) -> None:
+        if self._line:
+            with contextlib.suppress(ConnectionError):  # its end is about to be read
+                self._line.sendall(json.dumps(message).encode() + b"\n")
 
     def _obey(self, request: dict[str, Any]) -> None:
         if "kill" not in request:
@@ -65,12 +107,14 @@ class Zygote:
             _live(request, parent, self._let_go)
         watch = os.pidfd_open(pid)
         self._children[node] = (pid, watch)
-        self._selector.register(watch, selectors.EVENT_READ, node)
+        self._selector.register(watch, selectors.EVENT_READ, partial(self._bury, node))
 
     def _let_go(self) -> None:
         """Close what is the nursery's and not its child's."""
         self._selector.close()
-        os.close(self._output)
+        for opened in (self._line, self._door):
+            if opened:
+                opened.close()
         for _, watch in self._children.values():
             os.close(watch)
 
@@ -79,8 +123,7 @@ class Zygote:
         self._selector.unregister(watch)
         os.close(watch)
         _, status = os.waitpid(pid, 0)
-        message = {"ended": node, "status": os.waitstatus_to_exitcode(status)}
-        os.write(self._output, json.dumps(message).encode() + b"\n")
+        self._say({"ended": node, "status": os.waitstatus_to_exitcode(status)})
 
 
 def _live(request: dict[str, Any], parent: int, let_go: Callable[[], None]) -> None:
@@ -89,9 +132,6 @@ def _live(request: dict[str, Any], parent: int, let_go: Callable[[], None]) -> N
     try:
         _die_with(parent)
         let_go()
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        os.close(null)
         module, _, name = request["entry"].partition(":")
         getattr(importlib.import_module(module), name)(request["argument"])
         status = 0
@@ -112,18 +152,34 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-def main(parent: int, preload: list[str]) -> None:
+def _line() -> socket.socket:
+    """What was standard input, out of the way of processes that imported modules start."""
+    line = socket.socket(fileno=os.dup(0))
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    return line
+
+
+def _door(descriptor: int) -> socket.socket | None:
+    if descriptor < 0:
+        return None
+    os.set_inheritable(descriptor, False)
+    return socket.socket(fileno=descriptor)
+
+
+def main(parent: int, door: int, lease_s: float, preload: list[str]) -> None:
     """Import `preload`, then serve."""
-    _die_with(parent)
-    output = os.dup(1)
-    os.dup2(2, 1)
+    if door < 0:
+        _die_with(parent)
+    line, entrance = _line(), _door(door)
     for module in preload:
         importlib.import_module(module)
     sys.stdout.flush()  # or every child would print again what is left in the buffer
     gc.collect()
     gc.freeze()  # or the children's collectors would touch, and so copy, every shared page
-    Zygote(output).serve()
+    Zygote(line, entrance, lease_s).serve()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4:])

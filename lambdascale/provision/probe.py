@@ -40,6 +40,7 @@ class Probe:
         """Open a transport with memory that others may write; return its address."""
         self._transport = await open_transport(transport, node, secret, host=self._address)
         self._region = await self._transport.register(KEY, NBYTES)
+        self._transport.grant(KEY, KEY, [(0, NBYTES)])
         return self._transport.address
 
     async def send(self, peer: int, address: str) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from lambdascale.errors import ConfigError
 
 KEY_VARIABLE = "LAMBDASCALE_API_KEY"  # of the environment that `lambdascale serve` is started in
+RESTART_S = 1.0  # after which it starts a node that has ended again
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -13,8 +14,8 @@ LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 class Endpoint:
     """`host` and `port` (0: any free one); whoever calls must know `key`, if there is one.
 
-    A body has at most `max_body` bytes and comes within `body_s`, headers have at most `max_header`; more
-    than `max_connections` requests at a time are turned away. Raises ConfigError.
+    A body has at most `max_body` bytes and comes within `body_s`, headers have at most `max_header` and come
+    within `header_s`; more than `max_connections` requests at a time are turned away. Raises ConfigError.
     """
 
     host: str = "127.0.0.1"
@@ -24,11 +25,12 @@ class Endpoint:
     max_header: int = 16 << 10
     max_connections: int = 512
     body_s: float = 20.0
+    header_s: float = 10.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 1 << 16:
             raise ConfigError(f"port is {self.port}; give 1 to 65535, or 0 for any free one")
-        for name in ("max_body", "max_header", "max_connections", "body_s"):
+        for name in ("max_body", "max_header", "max_connections", "body_s", "header_s"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be more than 0")
         if self.key and not (self.key.isascii() and self.key.isprintable() and " " not in self.key):

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 import uvicorn
 
 from lambdascale.errors import ConfigError
+from lambdascale.serve.connections import Config
 from lambdascale.serve.guard import Guard
 from lambdascale.serve.limits import Endpoint
 
 GRACE_S = 2  # for the last bytes of answers that are ended
 KEEP_ALIVE_S = 5
-SPARE = 64  # connections beyond those that get an answer, so that others are told to come again
 WHY = {
     errno.EADDRINUSE: "is taken; end who has it, or choose another with --port (0: any free one)",
     errno.EACCES: "may not be used; choose one above 1023 with --port",
@@ -69,18 +69,18 @@ async def serve_http(
         serving.cancel()
 
 
-def _config(app: Guard, endpoint: Endpoint) -> uvicorn.Config:
+def _config(app: Guard, endpoint: Endpoint) -> Config:
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    return uvicorn.Config(
-        app,
-        http="h11",
+    return Config(
+        header_s=endpoint.header_s,
+        max_connections=endpoint.max_connections,
+        app=app,
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=endpoint.max_connections + SPARE,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
         h11_max_incomplete_event_size=endpoint.max_header,

@@ -6,93 +6,16 @@ so the cost of a simulated multicast is its number of writes.
 
 import asyncio
 import math
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 
 from lambdascale.clock import now
 from lambdascale.errors import AuthError, ConfigError, PeerGoneError
+from lambdascale.sim.link import SimLink
 from lambdascale.sim.network import Delivery, SimNetwork
 from lambdascale.sim.pcie import Pcie
-from lambdascale.sim.regions import SimRegion, check_range, copy, new_region
+from lambdascale.sim.regions import SimRegion, copy, new_region
 from lambdascale.transport.base import Lane, Link, Notice, PeerLost, Region
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Flight:
-    """A write between its posting and its completion."""
-
-    source: Region
-    offset: int
-    delivery: Delivery
-    factor: float  # of its time on the ports
-    done: asyncio.Future[None]
-
-
-class SimLink:
-    """A connection from `near` to `far`."""
-
-    def __init__(self, near: "SimTransport", far: "SimTransport", lane: Lane) -> None:
-        self.peer = far.node
-        self.lane = lane
-        self._near = near
-        self._far = far
-        self._flights: dict[_Flight, None] = {}
-        self._jitter = near.network.jitter(near.node, far.node, lane)
-        self._arrival = 0.0  # of the last write; a later one arrives no sooner
-        self._broken: str | None = None
-
-    async def write(
-        self, source: Region, offset: int, nbytes: int, target: int, target_offset: int, tag: int
-    ) -> None:
-        if self._broken is not None:
-            raise PeerGoneError(self.peer, self._broken)
-        if not 0 <= tag < 1 << 32:
-            raise ConfigError(f"tag is {tag}; it must fit into 32 bits")
-        check_range(source, offset, nbytes)
-        check_range(self._far.region(target), target_offset, nbytes)
-        delivery = Delivery(
-            self._near.node, self.peer, self.lane, target, target_offset, nbytes, tag
-        )
-        loop = asyncio.get_running_loop()
-        flight = _Flight(source, offset, delivery, self._jitter.factor(), loop.create_future())
-        self._flights[flight] = None
-        left = self._near.leave(self._far, source, nbytes, self.lane, flight.factor)
-        self._arrival = max(self._arrival, left + self._near.network.latency_s)
-        loop.call_at(self._arrival, self._arrive, flight)
-        await flight.done
-
-    async def close(self) -> None:
-        self.fail("the link was closed")
-
-    def fail(self, why: str, dead: bool = False) -> None:
-        """Break the link: pending writes fail (unless the writer is dead), and the far end learns of it."""
-        if self._broken is not None:
-            return
-        self._broken = why
-        for flight in self._flights:
-            if not flight.done.done() and not dead:
-                flight.done.set_exception(PeerGoneError(self.peer, why))
-        self._flights.clear()
-        self._near.forget(self)
-        self._far.lose(self, PeerLost(self._near.node, self.lane))
-
-    def _arrive(self, flight: _Flight) -> None:
-        if flight not in self._flights:
-            return
-        loop = asyncio.get_running_loop()
-        shown = self._far.arrive(self._near, flight.delivery, flight.factor)
-        if shown <= loop.time():
-            self._show(flight)
-        else:
-            loop.call_at(shown, self._show, flight)
-
-    def _show(self, flight: _Flight) -> None:
-        if flight not in self._flights:
-            return
-        del self._flights[flight]
-        self._far.deliver(flight.source, flight.offset, flight.delivery)
-        if not flight.done.done():
-            flight.done.set_result(None)
+from lambdascale.transport.grants import Grant, Grants, Span
 
 
 class SimTransport:
@@ -127,6 +50,10 @@ class SimTransport:
         self._regions: dict[int, SimRegion] = {}
         self._outgoing: dict[SimLink, None] = {}
         self._incoming: dict[SimLink, None] = {}
+        self._grants = Grants()
+        self._expecting: dict[SimLink, None] = {}  # links on which something waits for a grant
+        self.epoch = object()
+        self._fenced: set[object] = set()  # epochs
         self._events: asyncio.Queue[Notice | PeerLost | None] = asyncio.Queue()
         self._failed: str | None = None
         self.address = network.attach(self)
@@ -145,6 +72,35 @@ class SimTransport:
         self._regions[key] = new_region(key, nbytes, sized_above)
         return self._regions[key]
 
+    def grant(self, key: int, region: int, spans: Sequence[Span]) -> None:
+        self._grants.add(key, region, spans, self.region(region).nbytes)
+        expecting, self._expecting = self._expecting, {}
+        for link in expecting:
+            link.admit()
+
+    async def revoke(self, key: int) -> None:
+        self._grants.remove(key)
+
+    def renew(self) -> None:
+        self.epoch = object()
+
+    async def fence(self, peer: int) -> None:
+        for link in [link for link in self._incoming if link.near.node == peer]:
+            self._fenced.add(link.epoch)
+            link.cut()
+
+    def granted(self, key: int) -> Grant | None:
+        """Return what is granted under `key`, if it lives."""
+        return self._grants.find(key)
+
+    def may_come(self, key: int) -> bool:
+        """Is it worth waiting for a grant under `key`?"""
+        return self._grants.may_come(key)
+
+    def expect(self, link: SimLink) -> None:
+        """Tell a link when something more is granted."""
+        self._expecting[link] = None
+
     async def connect(self, peer: int, address: str, lane: Lane) -> Link:
         self._check_open()
         await asyncio.sleep(2 * self.network.latency_s + self.network.connect_s)
@@ -152,6 +108,8 @@ class SimTransport:
         far = self.network.find(address)
         if far is None or far.node != peer:
             raise PeerGoneError(peer, f"nobody answers at {address}")
+        if self.epoch in far._fenced:
+            raise PeerGoneError(peer, "it takes nothing from here any more")
         if far._secret != self._secret:
             raise AuthError(f"node {peer} at {address} has another secret; use this cluster's")
         link = SimLink(self, far, lane)
@@ -226,9 +184,10 @@ class SimTransport:
         self._outgoing.pop(link, None)
 
     def lose(self, link: SimLink, lost: PeerLost) -> None:
-        """A link to this node is gone."""
+        """A link to this node is gone. Idempotent."""
+        known = link in self._incoming
         self._incoming.pop(link, None)
-        if self._failed is None:
+        if known and self._failed is None:
             self._events.put_nowait(lost)
 
     def deliver(self, source: Region, offset: int, delivery: Delivery) -> None:

@@ -13,6 +13,7 @@ import msgspec
 from lambdascale.errors import ConfigError
 from lambdascale.transport.base import Lane, Link, Notice, PeerLost, Region
 from lambdascale.transport.dock import Dock
+from lambdascale.transport.grants import Span
 from lambdascale.transport.stream import StreamTransport
 
 SHM = "shm"
@@ -54,6 +55,18 @@ class AutoTransport:
 
     async def register(self, key: int, nbytes: int, touched: bool = True) -> Region:
         return await self._maker.register(key, nbytes, touched)
+
+    def grant(self, key: int, region: int, spans: Sequence[Span]) -> None:
+        self._dock.grant(key, region, spans)
+
+    async def revoke(self, key: int) -> None:
+        await self._dock.revoke(key)
+
+    def renew(self) -> None:
+        self._dock.renew()
+
+    async def fence(self, peer: int) -> None:
+        await self._dock.fence(peer)
 
     async def connect(self, peer: int, address: str, lane: Lane) -> Link:
         try:

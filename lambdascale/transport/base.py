@@ -1,9 +1,12 @@
 """The transport: one-sided writes between registered regions, each with a notification.
 
+Nobody may write what its owner has not granted: a grant is ranges of a region, under a key (decision 0014).
+
 Bodies: `shm` (same host), `tcp`; the simulated one lives in `sim`. One conformance test holds for all.
 The model follows RDMA WRITE with immediate: the receiver's processor takes no part in placing the bytes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
@@ -44,7 +47,7 @@ class PeerLost:
 
 
 class Region(Protocol):
-    """Registered memory that peers may write, known to them by `key`.
+    """Registered memory, of which peers may write what is granted; `key` is its number here.
 
     The transport owns the memory until it is closed. `view` is writable and stable: engines alias it,
     also while pages come and go under it. Ranges that do not lie inside raise ConfigError.
@@ -82,14 +85,14 @@ class Link(Protocol):
     @property
     def peer(self) -> int: ...
     async def write(
-        self, source: Region, offset: int, nbytes: int, target: int, target_offset: int, tag: int
+        self, source: Region, offset: int, nbytes: int, key: int, target_offset: int, tag: int
     ) -> None:
-        """Write bytes [offset, offset + nbytes) of `source` into the peer's region `target`.
+        """Write bytes [offset, offset + nbytes) of `source` into the region that the peer granted by `key`.
 
         Returns when the peer has them and its notice is queued; until then the source range must not
         change. A length of 0 only notifies (`tag` is an unsigned 32-bit number). Several writes may be
-        in flight. Raises PeerGoneError within a second of the peer's death, and ConfigError if a range
-        does not lie inside its region.
+        in flight. Raises PeerGoneError within a second of the peer's death, GrantError if the peer grants
+        nothing under `key` (any more), and ConfigError if a range is not inside the source or the grant.
         """
         ...
 
@@ -104,10 +107,32 @@ class Transport(Protocol):
     @property
     def address(self) -> str: ...
     async def register(self, key: int, nbytes: int, touched: bool = True) -> Region:
-        """Allocate and register zeroed memory under `key`; peers that connect may write it.
+        """Allocate and register zeroed memory as number `key`; nobody may write it until it is granted.
 
         All its pages are present, unless `touched` is false: then it is address space alone, and pages
         come when they are touched or used.
+        """
+        ...
+
+    def grant(self, key: int, region: int, spans: Sequence[tuple[int, int]]) -> None:
+        """Let whoever names `key` write ranges (offset, nbytes) of a region, ascending and disjoint.
+
+        Raises ConfigError if they do not lie inside, or if the key is in use.
+        """
+        ...
+
+    async def revoke(self, key: int) -> None:
+        """End a grant, if there is one; when this returns nothing lands under it any more."""
+        ...
+
+    def renew(self) -> None:
+        """Begin another life: those that have fenced this node accept the links that it opens from now on."""
+        ...
+
+    async def fence(self, peer: int) -> None:
+        """End the links that `peer` has opened, and accept none from that life of it; another one may come.
+
+        When this returns nothing more of it lands, also of what was on its way.
         """
         ...
 

@@ -1,7 +1,7 @@
 """The first bytes on a link: who connects, on which lane, and mutual proof of the cluster secret.
 
 Runs on the event loop over a non-blocking socket, so that a stranger who connects and says nothing
-costs no thread. Messages: hello = magic, node, lane, nonce (both ways); then proofs as in `auth`.
+costs no thread. Messages: hello = magic, node, lane, epoch, nonce (both ways); then proofs as in `auth`.
 """
 
 import asyncio
@@ -20,27 +20,28 @@ from lambdascale.transport.auth import (
 )
 from lambdascale.transport.base import Lane
 
-_HELLO = struct.Struct(f"<8sQB{NONCE_BYTES}s")
-_MAGIC = b"lscale-1"
+_HELLO = struct.Struct(f"<8sQBQ{NONCE_BYTES}s")
+_MAGIC = b"lscale-2"
 _WELCOME = b"\x01"
 
 
 class Guest(NamedTuple):
-    """Who is at the other end of an accepted connection."""
+    """Who is at the other end of an accepted connection; `epoch` tells processes of one node apart."""
 
     peer: int
     lane: Lane
+    epoch: int
 
 
-def _pack_hello(node: int, lane: Lane) -> bytes:
-    return _HELLO.pack(_MAGIC, node, lane, make_nonce())
+def _pack_hello(node: int, lane: Lane, epoch: int) -> bytes:
+    return _HELLO.pack(_MAGIC, node, lane, epoch, make_nonce())
 
 
 def _unpack_hello(hello: bytes) -> Guest:
-    magic, node, lane, _ = _HELLO.unpack(hello)
+    magic, node, lane, epoch, _ = _HELLO.unpack(hello)
     if magic != _MAGIC or lane not in (Lane.BULK, Lane.EXPRESS):
         raise ConnectionError("not a λScale link")
-    return Guest(node, Lane(lane))
+    return Guest(node, Lane(lane), epoch)
 
 
 async def _recv_exactly(sock: socket.socket, nbytes: int) -> bytes:
@@ -53,13 +54,15 @@ async def _recv_exactly(sock: socket.socket, nbytes: int) -> bytes:
     return data
 
 
-async def introduce(sock: socket.socket, secret: bytes, node: int, peer: int, lane: Lane) -> None:
+async def introduce(
+    sock: socket.socket, secret: bytes, node: int, epoch: int, peer: int, lane: Lane
+) -> None:
     """Prove ourselves to `peer` and check its proof: the side that connected.
 
     Raises AuthError if it does not know `secret`, PeerGoneError if it is another node, OSError.
     """
     loop = asyncio.get_running_loop()
-    mine = _pack_hello(node, lane)
+    mine = _pack_hello(node, lane, epoch)
     await loop.sock_sendall(sock, mine)
     theirs = await _recv_exactly(sock, _HELLO.size)
     proof = await _recv_exactly(sock, PROOF_BYTES)
@@ -74,12 +77,12 @@ async def introduce(sock: socket.socket, secret: bytes, node: int, peer: int, la
         raise PeerGoneError(peer, f"node {found} answers at its address")
 
 
-async def admit(sock: socket.socket, secret: bytes, node: int) -> Guest:
+async def admit(sock: socket.socket, secret: bytes, node: int, epoch: int) -> Guest:
     """Check the proof of whoever connected: the side that listened. Raises AuthError, OSError."""
     loop = asyncio.get_running_loop()
     theirs = await _recv_exactly(sock, _HELLO.size)
     guest = _unpack_hello(theirs)
-    mine = _pack_hello(node, guest.lane)
+    mine = _pack_hello(node, guest.lane, epoch)
     await loop.sock_sendall(sock, mine + prove(secret, Role.SERVER, theirs + mine))
     proof = await _recv_exactly(sock, PROOF_BYTES)
     if not is_proof(secret, Role.CLIENT, theirs + mine, proof):

@@ -105,8 +105,8 @@ class MemoryRegion:
 class Window:
     """A region of a peer on this host, known by its descriptor and mapped at first use."""
 
-    def __init__(self, descriptor: int, nbytes: int) -> None:
-        self.nbytes = nbytes
+    def __init__(self, descriptor: int) -> None:
+        self.nbytes = os.fstat(descriptor).st_size
         self._descriptor = descriptor
         self._view: memoryview | None = None
 
@@ -114,8 +114,6 @@ class Window:
     def view(self) -> memoryview:
         """The peer's memory. The first call maps it, which takes a while; raises OSError."""
         if self._view is None:
-            if os.fstat(self._descriptor).st_size < self.nbytes:
-                raise ConnectionError("the peer passed a smaller region than it announced")
             self._view = map_shared(self._descriptor, self.nbytes)
         return self._view
 

@@ -28,9 +28,9 @@ from lambdascale.transport.wire import (
     Kind,
     Reply,
     Status,
-    check_range,
     check_write,
-    unknown_region,
+    outside,
+    ungranted,
 )
 
 _RECEIVE_BYTES = 4096
@@ -84,8 +84,12 @@ class StreamLink(ABC):
         self._thread.start()
 
     @abstractmethod
-    async def _prepare(self, target: int, offset: int, nbytes: int) -> None:
+    async def _prepare(self, key: int, offset: int, nbytes: int) -> None:
         """Get ready to write that range of the peer; on the event loop, in posting order."""
+
+    def _revoked(self, key: int) -> None:
+        """The peer grants nothing under `key` any more."""
+        return
 
     @abstractmethod
     def _move(self, job: Job) -> None:
@@ -95,14 +99,14 @@ class StreamLink(ABC):
         """
 
     async def write(
-        self, source: Region, offset: int, nbytes: int, target: int, target_offset: int, tag: int
+        self, source: Region, offset: int, nbytes: int, key: int, target_offset: int, tag: int
     ) -> None:
         self._require_alive()
-        check_write(self.peer, source, offset, nbytes, target, target_offset, tag)
+        check_write(self.peer, source, offset, nbytes, key, target_offset, tag)
         payload = source.view[offset : offset + nbytes]
         async with self._order:
-            await self._prepare(target, target_offset, nbytes)
-            frame = Frame(Kind.WRITE, tag, next(self._seq), target, target_offset, nbytes)
+            await self._prepare(key, target_offset, nbytes)
+            frame = Frame(Kind.WRITE, tag, next(self._seq), key, target_offset, nbytes)
             posted = self._post(frame, payload)
         self._require_done((await self._answer_to(posted)).reply, frame)
 
@@ -128,11 +132,10 @@ class StreamLink(ABC):
         return answer
 
     def _require_done(self, reply: Reply, frame: Frame) -> None:
-        if reply.status is Status.UNKNOWN:
-            raise unknown_region(self.peer, frame.region)
+        if reply.status is Status.UNGRANTED:
+            raise ungranted(self.peer)
         if reply.status is Status.OUTSIDE:
-            what = f"region {frame.region} of node {self.peer}"
-            check_range(what, frame.offset, frame.nbytes, reply.nbytes)
+            raise outside(self.peer, frame.offset, frame.nbytes)
 
     def _run(self) -> None:
         why = "its writer thread ended"
@@ -180,6 +183,9 @@ class StreamLink(ABC):
         replies, self._unread = self._unread[:whole], self._unread[whole:]
         for start in range(0, whole, REPLY_BYTES):
             reply = Reply.unpack(replies[start : start + REPLY_BYTES])
+            if reply.status is Status.REVOKED:
+                self._revoked(reply.seq)
+                continue
             descriptor = self._descriptors.popleft() if reply.status is Status.REGION else -1
             self._settle(Answer(reply, descriptor))
 

@@ -8,13 +8,15 @@ import asyncio
 import logging
 import socket
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import Protocol, Self
 
 from lambdascale.errors import LambdaScaleError, PeerGoneError
 from lambdascale.transport.auth import check_secret
 from lambdascale.transport.base import Lane, Link, Notice, PeerLost
-from lambdascale.transport.dock import Dock
+from lambdascale.transport.dock import Dock, Follower
+from lambdascale.transport.grants import Span
 from lambdascale.transport.handshake import Guest, admit, introduce
 from lambdascale.transport.memory import MemoryRegion
 
@@ -59,7 +61,7 @@ class StreamTransport(ABC):
         """
 
     @abstractmethod
-    async def _follow(self, sock: socket.socket, guest: Guest) -> End:
+    async def _follow(self, sock: socket.socket, guest: Guest) -> Follower:
         """Make the receiving end of a link. Raises OSError, ConfigError."""
 
     async def open(self) -> Self:
@@ -71,6 +73,18 @@ class StreamTransport(ABC):
 
     async def register(self, key: int, nbytes: int, touched: bool = True) -> MemoryRegion:
         return await self.dock.register(key, nbytes, touched, self._allocate)
+
+    def grant(self, key: int, region: int, spans: Sequence[Span]) -> None:
+        self.dock.grant(key, region, spans)
+
+    async def revoke(self, key: int) -> None:
+        await self.dock.revoke(key)
+
+    def renew(self) -> None:
+        self.dock.renew()
+
+    async def fence(self, peer: int) -> None:
+        await self.dock.fence(peer)
 
     def _allocate(self, key: int, nbytes: int, touched: bool, pool: Executor) -> MemoryRegion:
         """Make the memory of a region, on a thread of the pool. Raises ConfigError."""
@@ -91,7 +105,7 @@ class StreamTransport(ABC):
     async def _open_link(self, peer: int, address: str, lane: Lane) -> Link:
         sock = await self._dial(address)
         try:
-            await introduce(sock, self._secret, self.node, peer, lane)
+            await introduce(sock, self._secret, self.node, self.dock.epoch, peer, lane)
             self.dock.require_open()
             return await self._lead(sock, peer, lane)
         except BaseException:
@@ -115,7 +129,7 @@ class StreamTransport(ABC):
         sock.setblocking(False)
         try:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
-                guest = await admit(sock, self._secret, self.node)
+                guest = await admit(sock, self._secret, self.node, self.dock.epoch)
                 end = await self._follow(sock, guest)
         except (LambdaScaleError, OSError) as error:
             _log.warning("node %d refused a connection: %s", self.node, error)
@@ -125,6 +139,9 @@ class StreamTransport(ABC):
             raise
         else:
             self._ends[end] = None
+            self.dock.follow(end)
+            if self.dock.is_fenced(guest):
+                await end.close()
 
     async def receive(self) -> Notice | PeerLost:
         return await self.dock.receive()
@@ -151,3 +168,7 @@ class StreamTransport(ABC):
 
     def _forget(self, end: End) -> None:
         self._ends.pop(end, None)
+
+    def _part(self, end: Follower) -> None:
+        self._forget(end)
+        self.dock.unfollow(end)

@@ -9,13 +9,14 @@ at 0.1 ms. `sendfile` from the memfd was slower (page-sized fragments).
 import socket
 
 from lambdascale.transport.base import Lane
+from lambdascale.transport.grants import Grant
 from lambdascale.transport.incoming import Incoming, receive_into
 from lambdascale.transport.memory import MemoryRegion
 from lambdascale.transport.outgoing import Job, LinkCallback, StreamLink
 from lambdascale.transport.over_tcp import CHECK_SECONDS, SILENCE_SECONDS, OverTcp, Silence
 from lambdascale.transport.pacing import Port
 from lambdascale.transport.threaded import ThreadedTransport
-from lambdascale.transport.wire import Reply
+from lambdascale.transport.wire import Frame
 
 BUFFER_BYTES = 1 << 20
 _SCRATCH_BYTES = 1 << 16
@@ -41,7 +42,7 @@ class TcpLink(StreamLink):
         self._timer.cancel()
         super()._stop(why)
 
-    async def _prepare(self, target: int, offset: int, nbytes: int) -> None:
+    async def _prepare(self, key: int, offset: int, nbytes: int) -> None:
         return  # the receiver checks the range
 
     def _move(self, job: Job) -> None:
@@ -68,7 +69,7 @@ class TcpIncoming(Incoming):
         if view.nbytes and not receive_into(self._sock, view):
             raise ConnectionError("connection closed before the payload")
 
-    def _pass(self, reply: Reply, region: MemoryRegion) -> None:
+    def _pass(self, frame: Frame, grant: Grant, region: MemoryRegion) -> None:
         raise ConnectionError("a region cannot be passed over TCP")
 
 

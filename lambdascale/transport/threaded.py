@@ -22,4 +22,4 @@ class ThreadedTransport(StreamTransport):
 
     async def _follow(self, sock: socket.socket, guest: Guest) -> Incoming:
         sock.setblocking(True)
-        return self.incoming_type(sock, guest, self.dock, self._forget)
+        return self.incoming_type(sock, guest, self.dock, self._part)

@@ -20,6 +20,7 @@ from transport_conformance import (
     filled,
     link,
     notices,
+    room,
     writes_arrive_in_the_order_they_were_posted,
 )
 
@@ -105,7 +106,7 @@ def test_a_large_write_is_divided_among_the_rails(wire: Wire, devices: list[Devi
     async def body() -> int:
         async with across(wire, devices[0]) as (a, b):
             source = await filled(a, 0, 8 * MIB)
-            await b.register(0, 8 * MIB)
+            await room(b, 0, 8 * MIB)
             out = await link(a, b)
             before = wire.num_bytes
             await out.write(source, 0, 8 * MIB, 0, 0, 0)
@@ -118,7 +119,7 @@ def test_a_wire_that_is_cut_in_the_middle_of_writes_is_noticed_by_both_ends(wire
     async def body() -> float:
         async with across(wire) as (a, b):
             source = await filled(a, 0, MIB)
-            await b.register(0, MIB)
+            await room(b, 0, MIB)
             out = await link(a, b)
             writer = asyncio.create_task(write_for_ever(out, source))
             await notices(b, 3)
@@ -145,7 +146,7 @@ def test_a_key_works_on_its_own_link_only_and_the_error_names_the_operation(
     async def body() -> None:
         a, b = [await open_transport("rdma", n, SECRET, host=devices[0].address) for n in (0, 1)]
         source = await filled(a, 0, MIB)
-        target = await b.register(0, MIB)
+        target = await room(b, 0, MIB)
         mine, other = await link(a, b), await link(a, b, Lane.EXPRESS)
         assert isinstance(mine, RdmaLink)
         assert isinstance(other, RdmaLink)
@@ -164,11 +165,31 @@ def test_a_key_works_on_its_own_link_only_and_the_error_names_the_operation(
     asyncio.run(body())
 
 
+def test_a_key_is_worth_nothing_once_its_grant_has_ended(devices: list[Device]):
+    async def body() -> None:
+        a, b = [await open_transport("rdma", n, SECRET, host=devices[0].address) for n in (0, 1)]
+        source = await filled(a, 0, MIB)
+        target = await room(b, 0, MIB)
+        out = await link(a, b)
+        assert isinstance(out, RdmaLink)
+        await out.write(source, 0, 10, 0, 0, 0)
+        kept = dict(out._grants)
+        await b.revoke(0)
+        out._grants.update(kept)  # a writer that does not let go
+        with pytest.raises(PeerGoneError, match=r"write of 100 bytes .* grants no access"):
+            await out.write(source, 0, 100, 0, 0, 1)
+        assert not any(target.view[10:])
+        await a.close()
+        await b.close()
+
+    asyncio.run(body())
+
+
 def test_links_and_transports_that_come_and_go_leave_nothing(devices: list[Device]):
     async def body() -> None:
         a, b = [await open_transport("rdma", n, SECRET, host=devices[0].address) for n in (0, 1)]
         source = await filled(a, 0, MIB)
-        await b.register(0, MIB)
+        await room(b, 0, MIB)
         idle = held()
         for tag in range(3):
             out = await link(a, b)

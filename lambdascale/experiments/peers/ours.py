@@ -12,6 +12,7 @@ import xxhash
 from lambdascale.cluster.copies import ModelCopy, Sends, Ticks
 from lambdascale.cluster.links import Links
 from lambdascale.cluster.tags import GPU, Kind, tag, untag
+from lambdascale.control.messages import Address, Target
 from lambdascale.errors import CorruptBlockError, PeerGoneError
 from lambdascale.experiments.peers.member import (
     SOURCE,
@@ -61,14 +62,15 @@ class Ours:
     async def _open(self) -> tuple[Transport, Region]:
         task = self._task
         transport = await open_transport("tcp", task.node, SECRET, host=task.address)
-        return transport, await transport.register(GPU, task.nbytes)
+        region = await transport.register(GPU, task.nbytes)
+        transport.grant(GPU, GPU, [(0, task.nbytes)])
+        return transport, region
 
     async def _connect(self) -> None:
         addresses = await self._share(self._transport.address)
-        self._links.learn(dict(enumerate(addresses)))
+        self._links.learn({node: Address(at, GPU, GPU) for node, at in enumerate(addresses)})
         for peer in sorted({t.dst for t in self._sends}):
-            link = await self._links.get(peer, Lane.BULK)
-            await link.write(self._region, 0, 0, GPU, 0, tag(Kind.WARM, 0))
+            await self._links.warm(peer, Lane.BULK, self._region, tag(Kind.WARM, 0))
         for _ in {t.src for t in self._schedule.receives_of(self._task.node)}:
             await self._receive()
 
@@ -104,9 +106,9 @@ class Ours:
         self._run(self._multicast())
 
     async def _multicast(self) -> None:
-        bases = {transfer.dst: 0 for transfer in self._sends}
+        targets = {transfer.dst: Target(0, GPU) for transfer in self._sends}
         async with asyncio.TaskGroup() as group:
-            sends = Sends(self._sends, bases, self._task.window, Ticks(barrier=False))
+            sends = Sends(self._sends, targets, self._task.window, Ticks(barrier=False))
             group.create_task(self._copy.send_all(sends))
             for _ in range(self._num_receives):
                 notice = await self._receive()

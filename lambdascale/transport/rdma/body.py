@@ -75,7 +75,7 @@ class RdmaTransport(OverTcp):
 
     async def _follow(self, sock: socket.socket, guest: Guest) -> RdmaIncoming:
         talk = await Talk.over(sock)
-        incoming = RdmaIncoming(talk, guest, self.dock, self._forget)
+        incoming = RdmaIncoming(talk, guest, self.dock, self._part)
         pairs: Sequence[Pair] = ()
         try:
             theirs = await talk.hear(Contact)

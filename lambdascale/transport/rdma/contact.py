@@ -1,7 +1,8 @@
 """What the two ends of a link tell each other over their authenticated TCP connection.
 
-    leader → follower   Contact, then Ask(region) at the first write to a region
-    follower → leader   Contact, then Grant(region, …), the only way an rkey travels
+    leader → follower   Contact, then Ask(key) at the first write under a key
+    follower → leader   Contact, then Answer(key, …), the only way an rkey travels
+    when a grant ends:  Answer(key) without rkeys, then Ask(key, released=True): nothing more comes under it
 
 The connection lives as long as the link: its end is how a death is noticed.
 """
@@ -35,21 +36,23 @@ class Contact(msgspec.Struct, frozen=True):
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """The leader wants to write to a region."""
+    """The leader wants to write under a key, or has let go of it."""
 
-    region: int
-
-
-class Grant(msgspec.Struct, frozen=True):
-    """It may: `address` is where the region begins, `rkeys` one per rail; none if there is no such region."""
-
-    region: int
-    nbytes: int
-    address: int
-    rkeys: tuple[int, ...]
+    key: int
+    released: bool = False
 
 
-M = TypeVar("M", Contact, Ask, Grant)
+class Answer(msgspec.Struct, frozen=True):
+    """It may write bytes [low, low + nbytes) of a region that begins at `address`; no rkeys: nothing."""
+
+    key: int
+    low: int = 0
+    nbytes: int = 0
+    address: int = 0
+    rkeys: tuple[int, ...] = ()
+
+
+M = TypeVar("M", Contact, Ask, Answer)
 
 
 class Talk:
@@ -64,7 +67,7 @@ class Talk:
         """Take over a connected socket."""
         return cls(*await asyncio.open_connection(sock=sock))
 
-    def say(self, message: Contact | Ask | Grant) -> None:
+    def say(self, message: Contact | Ask | Answer) -> None:
         """Send a message; what cannot be sent is noticed by whoever hears."""
         data = msgspec.msgpack.encode(message)
         self._writer.write(_LENGTH.pack(len(data)) + data)

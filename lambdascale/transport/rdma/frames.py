@@ -11,9 +11,9 @@ COUNTER = 1 << 32  # frames are counted modulo this: the width of immediate data
 
 
 class Frame(NamedTuple):
-    """What a mailbox slot says of a write; its tag is the immediate."""
+    """What a mailbox slot says of a write: the key it is granted by, and where; its tag is the immediate."""
 
-    region: int
+    key: int
     offset: int
     nbytes: int
 

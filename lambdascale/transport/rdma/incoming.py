@@ -1,7 +1,7 @@
 """The receiving end of a link: counts frames on every rail, shows their notices in order, and answers.
 
 A write is whole when each rail has brought its frame: notice n follows the least of the rails' counts.
-Access is granted region by region, on request, to this link's queue pairs only, and ends with the link.
+Access is given on request, grant by grant, to this link's queue pairs only, and ends with grant or link.
 """
 
 import asyncio
@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 
 from lambdascale.transport.base import Notice, PeerLost
 from lambdascale.transport.dock import Dock
+from lambdascale.transport.grants import PATIENCE_S, POLL_S, Grant
 from lambdascale.transport.handshake import Guest
-from lambdascale.transport.rdma.contact import Ask, Grant, Talk
+from lambdascale.transport.rdma.contact import Answer, Ask, Talk
 from lambdascale.transport.rdma.frames import COUNTER, FRAME_BYTES, Frame
-from lambdascale.transport.rdma.grants import Grants
 from lambdascale.transport.rdma.memory import registered
 from lambdascale.transport.rdma.pair import RECEIVE, SENDS, WINDOW, Pair
 from lambdascale.transport.rdma.rail import Rail
 from lambdascale.transport.rdma.status import failure, immediate
+from lambdascale.transport.rdma.windows import Windows
 
 _log = logging.getLogger(__name__)
 ANSWER = 1  # the number of every request that answers; those that bind windows have larger ones
@@ -34,6 +35,13 @@ class Arrival(NamedTuple):
     notice: Notice
 
 
+class Shared(NamedTuple):
+    """A grant that the peer uses, until it has let go of it."""
+
+    grant: Grant
+    released: asyncio.Event
+
+
 class RdmaIncoming:
     """A connection that a peer opened to us."""
 
@@ -41,7 +49,7 @@ class RdmaIncoming:
         self, talk: Talk, guest: Guest, dock: Dock, on_end: Callable[["RdmaIncoming"], None]
     ) -> None:
         self._talk = talk
-        self._guest = guest
+        self.guest = guest
         self._dock = dock
         self._on_end = on_end
         self._pairs: Sequence[Pair] = ()
@@ -51,31 +59,69 @@ class RdmaIncoming:
         self._arrivals: deque[Arrival] = deque()
         self._shown = self._told = self._answering = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._grants = Grants()
+        self._windows = Windows()
+        self._shared: dict[int, Shared] = {}  # by key: what the peer may write
+        self._order = asyncio.Lock()  # of answers
         self._stopped = False
+        self._hearing: asyncio.Task[None] | None = None
         self._granting: asyncio.Task[None] | None = None
 
     def begin(self, pairs: Sequence[Pair]) -> None:
         """Use these queue pairs, which are connected."""
         self._pairs = pairs
         self._counts = [0] * len(pairs)
-        self._granting = asyncio.create_task(self._grant_all())
+        self._hearing = asyncio.create_task(self._hear())
 
-    async def _grant_all(self) -> None:
-        """Grant what the peer asks for until it is gone."""
+    async def _hear(self) -> None:
+        """Answer what the peer asks for, one thing at a time, until it is gone."""
         try:
             while True:
                 ask = await self._talk.hear(Ask)
-                self._talk.say(await self._grant(ask.region))
+                if ask.released:
+                    if ask.key in self._shared:
+                        self._shared[ask.key].released.set()
+                elif self._granting is None or self._granting.done():
+                    self._granting = asyncio.create_task(self._answer_ask(ask.key))
+                else:
+                    raise ConnectionError("the peer asks for two things at a time")
         except OSError as error:
             self.stop(error.strerror or str(error))
 
-    async def _grant(self, key: int) -> Grant:
-        region = registered(self._dock, key)
-        if region is None:
-            return Grant(key, 0, 0, ())
-        rkeys = await self._grants.to(region, self._pairs)
-        return Grant(key, region.nbytes, region.address, rkeys)
+    async def _answer_ask(self, key: int) -> None:
+        until_s = time.monotonic() + PATIENCE_S
+        while self._dock.granted(key) is None and self._dock.may_come(key):
+            if self._stopped or time.monotonic() > until_s:
+                break
+            await asyncio.sleep(POLL_S)
+        try:
+            async with self._order:
+                self._talk.say(await self._share(key))
+        except ConnectionError as error:
+            self.stop(str(error))
+
+    async def _share(self, key: int) -> Answer:
+        grant = self._dock.granted(key)
+        region = None if grant is None else registered(self._dock, grant.region)
+        if grant is None or region is None or self._stopped:
+            return Answer(key)
+        self._shared[key] = Shared(grant, asyncio.Event())
+        rkeys = await self._windows.to(key, grant.hull, region, self._pairs)
+        return Answer(key, *grant.hull, region.address, rkeys)
+
+    async def withdraw(self, key: int) -> None:
+        """Ask the peer to let go of a key, then end its access; who does not answer loses the link."""
+        async with self._order:
+            shared = self._shared.get(key)
+            if shared is None or self._stopped:
+                return
+            self._talk.say(Answer(key))
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await shared.released.wait()
+        except TimeoutError:
+            self.stop("the peer does not let go of what was revoked")
+        self._shared.pop(key, None)
+        self._windows.end(key)
 
     def uses(self, rail: Rail) -> bool:
         """Has this end a queue pair on a rail?"""
@@ -84,7 +130,7 @@ class RdmaIncoming:
     def on_completion(self, rail: int, completion: Any) -> None:
         """Take a completion of one of the queue pairs."""
         if why := failure(completion):
-            _log.warning("the link from node %d broke: %s", self._guest.peer, why)
+            _log.warning("the link from node %d broke: %s", self.guest.peer, why)
             self.stop(why)
         elif completion.wr_id == RECEIVE:
             self._pairs[rail].post_receive()
@@ -96,15 +142,20 @@ class RdmaIncoming:
             self._answering -= 1
             self._answer()
         else:
-            self._grants.bound(completion.wr_id)
+            self._windows.bound(completion.wr_id)
 
     def _take_whole(self) -> None:
         """Read the frames that every rail has brought."""
         while self._whole < min(self._counts):
             self._whole += 1
             frame = Frame.unpack(self._pairs[0].read_slot(self._whole % WINDOW, FRAME_BYTES))
-            shown = self._dock.arrival(frame.nbytes, self._guest.lane)
-            notice = Notice(self._guest.peer, self._tags.popleft(), *frame)
+            shared = self._shared.get(frame.key)
+            if shared is None or not shared.grant.covers(frame.offset, frame.nbytes):
+                self.stop("the peer wrote what it was not granted")
+                return
+            shown = self._dock.arrival(frame.nbytes, self.guest.lane)
+            place = shared.grant.region, frame.offset, frame.nbytes
+            notice = Notice(self.guest.peer, self._tags.popleft(), *place)
             self._arrivals.append(Arrival(shown, notice))
         self._show()
 
@@ -138,18 +189,22 @@ class RdmaIncoming:
         if self._stopped:
             return  # draining found the queue pairs broken, and did the rest
         self._stopped = True
-        _log.debug("the link from node %d ended: %s", self._guest.peer, why)
+        _log.debug("the link from node %d ended: %s", self.guest.peer, why)
         if self._timer is not None:
             self._timer.cancel()
-        self._grants.close()
+        for shared in self._shared.values():
+            shared.released.set()
+        self._shared.clear()
+        self._windows.close()
         for pair in self._pairs:
             pair.close()
         self._talk.abort()
-        self._dock.deliver(PeerLost(*self._guest))
+        self._dock.deliver(PeerLost(self.guest.peer, self.guest.lane))
         self._on_end(self)
 
     async def close(self) -> None:
         self.stop("closed here")
-        if self._granting is not None:
-            await self._granting
+        for task in (self._hearing, self._granting):
+            if task is not None:
+                await task
         await self._talk.close()

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 from lambdascale.errors import ConfigError, PeerGoneError
 from lambdascale.transport.base import Lane, Region
 from lambdascale.transport.dock import Dock
-from lambdascale.transport.rdma.contact import Ask, Grant, Talk
+from lambdascale.transport.rdma.contact import Answer, Ask, Talk
 from lambdascale.transport.rdma.frames import COUNTER, Frame, divide
 from lambdascale.transport.rdma.memory import registered
 from lambdascale.transport.rdma.pair import RECEIVE, SENDS, WINDOW, Pair
 from lambdascale.transport.rdma.rail import Rail
 from lambdascale.transport.rdma.status import failure, immediate
-from lambdascale.transport.wire import check_range, check_write, unknown_region
+from lambdascale.transport.wire import check_write, outside, ungranted
 
 WATCHES = 6  # in the time after which silence means loss
 
@@ -51,7 +51,8 @@ class RdmaLink:
         self._dock = dock
         self._on_end = on_end
         self._pairs: Sequence[Pair] = ()
-        self._grants: dict[int, Grant] = {}
+        self._grants: dict[int, Answer] = {}
+        self._releasing: set[asyncio.Task[None]] = set()
         self._asked: dict[int, asyncio.Future[bool]] = {}
         self._number = 0  # of the last write
         self._request = RECEIVE  # the number of the last request, on whatever rail
@@ -73,35 +74,34 @@ class RdmaLink:
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._watch())]
 
     async def write(
-        self, source: Region, offset: int, nbytes: int, target: int, target_offset: int, tag: int
+        self, source: Region, offset: int, nbytes: int, key: int, target_offset: int, tag: int
     ) -> None:
         self._require_alive()
-        check_write(self.peer, source, offset, nbytes, target, target_offset, tag)
+        check_write(self.peer, source, offset, nbytes, key, target_offset, tag)
         due = self._dock.egress.leave(time.monotonic(), nbytes, self._lane)
         async with self._order:
-            grant = await self._grant(target)
-            check_range(f"region {target} of node {self.peer}", target_offset, nbytes, grant.nbytes)
+            grant = await self._grant(key)
+            if not grant.low <= target_offset <= target_offset + nbytes <= grant.low + grant.nbytes:
+                raise outside(self.peer, target_offset, nbytes)
             await self._sleep_until(due - self._dock.egress.seconds(nbytes))
             await self._post(source.key, offset, nbytes, grant, target_offset)
             await self._sleep_until(due)
-            answer = self._notify(Frame(target, target_offset, nbytes), tag)
+            answer = self._notify(Frame(key, target_offset, nbytes), tag)
         await self._answered(answer)
 
-    async def _grant(self, target: int) -> Grant:
-        """Return what the peer lets us write of a region, asking it the first time."""
-        if target not in self._grants:
+    async def _grant(self, key: int) -> Answer:
+        """Return what the peer lets us write under a key, asking it the first time."""
+        if key not in self._grants:
             self._require_alive()
-            self._asked[target] = asyncio.get_running_loop().create_future()
-            self._talk.say(Ask(target))
-            await self._answered(self._asked[target])
-        grant = self._grants[target]
-        if not grant.rkeys:
-            del self._grants[target]  # it may be registered later
-            raise unknown_region(self.peer, target)
-        return grant
+            self._asked[key] = asyncio.get_running_loop().create_future()
+            self._talk.say(Ask(key))
+            await self._answered(self._asked[key])
+        if key not in self._grants:
+            raise ungranted(self.peer)
+        return self._grants[key]
 
     async def _post(
-        self, key: int, offset: int, nbytes: int, grant: Grant, target_offset: int
+        self, key: int, offset: int, nbytes: int, grant: Answer, target_offset: int
     ) -> None:
         """Post the parts of a write as there is room for them, and wait for room for its frames."""
         region = registered(self._dock, key)
@@ -165,15 +165,33 @@ class RdmaLink:
                 return
 
     async def _listen(self) -> None:
-        """Take grants until the peer is gone."""
+        """Take grants, and let go of them, until the peer is gone."""
         try:
             while True:
-                grant = await self._talk.hear(Grant)
-                self._grants[grant.region] = grant
-                if (asked := self._asked.pop(grant.region, None)) and not asked.done():
-                    asked.set_result(True)
+                self._take(await self._talk.hear(Answer))
         except OSError as error:
             self.stop(error.strerror or str(error))
+
+    def _take(self, answer: Answer) -> None:
+        asked = self._asked.pop(answer.key, None)
+        if answer.rkeys:
+            self._grants[answer.key] = answer
+        elif asked is None:
+            self._grants.pop(answer.key, None)
+            releasing = asyncio.create_task(self._release(answer.key))
+            self._releasing.add(releasing)
+            releasing.add_done_callback(self._releasing.discard)
+        if asked is not None and not asked.done():
+            asked.set_result(True)
+
+    async def _release(self, key: int) -> None:
+        """Say that nothing more comes under a key, once what has been posted has arrived."""
+        async with self._order:
+            under_way = [waiting.answer for waiting in self._waiting]
+        if under_way:
+            await asyncio.wait(under_way)
+        if self._death is None:
+            self._talk.say(Ask(key, released=True))
 
     async def _watch(self) -> None:
         """Stop the link if requests are under way and none completes: devices may try for ever."""
@@ -214,8 +232,8 @@ class RdmaLink:
         """Name what a request that failed belongs to: the oldest write that had posted it."""
         for waiting in self._waiting:
             if request <= waiting.request:
-                region, offset, nbytes = waiting.frame
-                return f"write of {nbytes} bytes at {offset} of its region {region}"
+                _, offset, nbytes = waiting.frame
+                return f"write of {nbytes} bytes at {offset} of its region"
         return "write under way"
 
     def stop(self, why: str) -> None:
@@ -236,5 +254,5 @@ class RdmaLink:
 
     async def close(self) -> None:
         self.stop("this link is closed")
-        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._tasks, *self._releasing)
         await self._talk.close()
