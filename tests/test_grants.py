@@ -150,6 +150,6 @@ def test_nothing_of_a_node_lands_where_its_end_has_been_noted(
     run = Serverless(
         [deploy("a", initial={0: Tier.GPU, 1: Tier.SSD})], burst(6, max_tokens=30), watch=watch
     ).run()
-    assert run.kills
+    assert run.harmed
     assert len(noted_s) == 3
     assert max(network.landed_s[0]) <= noted_s[0]

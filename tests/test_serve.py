@@ -19,7 +19,7 @@ from leftovers import within
 from serving import END_S, Server, serving
 from tiny import TinyModel
 
-from lambdascale.experiments.endpoint_process import agents
+from lambdascale.experiments.endpoint_process import agents, command
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.text import Tokenizer
 from lambdascale.workload.request import Request, Sampling
@@ -316,3 +316,12 @@ def test_an_agent_that_ends_during_the_start_is_said_in_one_line(tiny_model: Tin
         "lambdascale serve: node [01] is gone: the agent ended while .*; see its output, then start again\n",
         said,
     )
+
+
+def test_agents_on_a_cluster_are_not_kept(tmp_path: Path):
+    cluster, state = Path(__file__).parents[1] / "artifact/clusters/cpus.yaml", tmp_path / "state"
+    asked = command(("--cluster", cluster, "--nodes", 2, "--state", state))
+    ended = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.endswith("leave out --state or --cluster\n")
+    assert not state.exists()

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lambdascale.cli.cluster_options import add_cluster
 from lambdascale.cli.loading import loading
@@ -15,11 +16,13 @@ from lambdascale.config import SystemSpec
 from lambdascale.errors import ConfigError
 from lambdascale.experiments.clusters import Cluster, placed
 from lambdascale.experiments.trace_spec import TraceSpec
-from lambdascale.fleet.placement import Placement
-from lambdascale.fleet.state import StateFolder, state_folder
+from lambdascale.fleet.state import state_folder
 from lambdascale.model.catalogue import CATALOGUE
 from lambdascale.policy import POLICIES, ScalingPolicy
 from lambdascale.serve.limits import KEY_VARIABLE, RESTART_S, Endpoint
+
+if TYPE_CHECKING:
+    from lambdascale.experiments.endpoint import Where
 
 DEFAULTS = Endpoint()
 
@@ -104,14 +107,12 @@ def run(options: argparse.Namespace) -> None:
         _serve(spec, endpoint, placement, options.json)
         return
     if placement:
-        raise ConfigError("--state keeps agents of this machine; leave out it or --cluster")
+        raise ConfigError("--state keeps agents of this machine; leave out --state or --cluster")
     with state_folder(options.state, options.lease) as folder:
         _serve(spec, endpoint, folder, options.json)
 
 
-def _serve(
-    spec: TraceSpec, endpoint: Endpoint, where: Placement | StateFolder | None, as_json: bool
-) -> None:
+def _serve(spec: TraceSpec, endpoint: Endpoint, where: "Where", as_json: bool) -> None:
     with loading("the endpoint", as_json):
         from lambdascale.experiments.endpoint import Served, serve  # slow to import
 
