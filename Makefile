@@ -6,7 +6,7 @@
 #   TORCH=2.9.1         install that version of torch instead of the pinned one
 # The choice of torch is remembered in .venv until `make clean`. Of `make reproduce` and `make figures`:
 #   PROFILE=quick       the notebooks at their defaults; trust: simulation against reality; paper: the figures; all by default
-#                       soak: a day of 1,000 nodes, five minutes
+#                       soak: a day of 1,000 nodes, and ten minutes over HTTP without and with kills; half an hour
 #                       cluster: every measured experiment on a Ray cluster, with CLUSTER=its file
 #   FROM=results/runs   draw from what was run here instead of what is committed
 
@@ -50,7 +50,7 @@ test: setup ## Run every test, notebooks included (about fifteen minutes)
 test-rdma: $(INSTALLED) ## Run the tests of real verbs, in a virtual machine where there is no RDMA device (four minutes; Debian)
 	$(VENV_PYTHON) -m lambdascale.provision.softroce
 
-test-cluster: setup $(RAY) ## Test on a real Ray cluster of four shaped hosts on this machine (four minutes, root)
+test-cluster: setup $(RAY) ## Test on a real Ray cluster of four shaped hosts on this machine (six minutes, root)
 	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m lambdascale.provision.emulated -- \
 	  $(VENV_PYTHON) -m pytest tests/cluster --cluster {cluster}
 
@@ -73,10 +73,11 @@ readme: $(INSTALLED) ## Write the tables of README.md and artifact/profiles from
 chaos: setup ## Run random scenarios in which nodes die, in virtual time (2,000 by default; SEEDS=10000)
 	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest tests/test_chaos.py -n auto -q --seeds $(or $(SEEDS),2000)
 
-soak: setup ## Run a thousand random scenarios and a day of 1,000 nodes in virtual time, 200 clients at a time, and kill 20 real agents (half an hour; SEEDS=1000 CLIENTS=200 ROUNDS=20)
+soak: setup ## A thousand random scenarios and a day of 1,000 nodes in virtual time; 200 clients at a time; 20 killed agents; ten minutes of a trace with kills (an hour; SEEDS=1000 CLIENTS=200 ROUNDS=20)
 	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest tests/test_serverless_random.py -n auto -q --seeds $(or $(SEEDS),1000)
-	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest tests/test_serve_load.py -s -q --clients $(or $(CLIENTS),200) --timeout 600
+	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest tests/test_serve_load.py -s -q --clients $(or $(CLIENTS),200) --timeout 900
 	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest tests/test_kills_real.py -q --rounds $(or $(ROUNDS),20)
+	$(VENV_PYTHON) -m lambdascale fetch --trace lambdascale_trace0_30min
 	$(VENV_PYTHON) -m lambdascale.experiments.reproduce --profile soak
 	$(VENV_PYTHON) -m lambdascale.experiments.reference --profile soak
 

@@ -1,39 +1,28 @@
 """A real `lambdascale serve` for tests: a process of its own, asked over HTTP; nothing of it stays."""
 
-import json
-import os
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 from leftovers import footprint, within
 from openai import OpenAI
 
-from lambdascale.cli.serve import KEY_VARIABLE
+from lambdascale.experiments.endpoint_process import END_S, EndpointProcess, endpoint_process
 
-START_S, END_S = 90.0, 20.0
 KEY = "a key of tests".replace(" ", "-")
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class Server(EndpointProcess):
     """Where it is, and which model it has."""
 
-    process: subprocess.Popen[str]
-    address: str
-    model: str
-    told: dict[str, Any]
-
     @property
-    def root(self) -> str:
-        return self.address.removesuffix("/v1")
+    def model(self) -> str:
+        return self.models[0]
 
     def client(self, key: str = KEY) -> OpenAI:
         return OpenAI(base_url=self.address, api_key=key, max_retries=0, timeout=60)
@@ -65,24 +54,6 @@ def serving(
 
 @contextmanager
 def started(model: Path | str, scratch: str, *options: object) -> Iterator[Server]:
-    """Serve `model` with `scratch` for temporary files; killed at the end, if it lives until then."""
-    process = subprocess.Popen(
-        command(model, *options),
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"TMPDIR": scratch, KEY_VARIABLE: KEY},
-    )
-    assert process.stdout is not None
-    try:
-        told = json.loads(process.stdout.readline())
-        yield Server(process, told["address"], told["models"][0], told)
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-def command(model: Path | str, *options: object) -> list[str]:
-    """Return what serves `model` on a free port."""
-    serve = [sys.executable, "-m", "lambdascale", "serve", "--json", "--port", "0"]
-    return [*serve, "--model", str(model), *map(str, options)]
+    """Serve `model` with `scratch` for temporary files; ended at the end, if it lives until then."""
+    with endpoint_process(("--model", model, *options), KEY, {"TMPDIR": scratch}) as e:
+        yield Server(e.process, e.address, e.models, e.told, e.errors, KEY)

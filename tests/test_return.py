@@ -96,6 +96,38 @@ def test_another_controller_finds_agents_and_their_blocks_and_loads_nothing_twic
     assert {r.start for r in run.log.records if isinstance(r, StartRecord)} == {"hot"}
 
 
+@pytest.mark.parametrize("life_s", [0.0, 2.0])
+def test_a_node_that_ends_again_and_again_is_started_again_later_and_later(life_s: float):
+    lives = [life_s] * 7 + [40.0, life_s, math.inf]
+    ends: list[float] = []
+    waits: list[float] = []
+
+    def end(run: Serverless) -> None:
+        ends.append(now())
+        run.kill(2, "as planned")
+
+    def ail(run: Serverless) -> None:
+        restart = run.fleet.restart
+
+        async def born(node: int) -> None:
+            waits.append(now() - ends[-1])
+            await restart(node)
+            if (life := lives[len(waits) - 1]) < math.inf:
+                run.later(life, lambda: end(run))
+
+        run.fleet.restart = born  # type: ignore[method-assign]
+        end(run)
+
+    run = Serverless(
+        [deploy("a", initial={0: Tier.GPU})],
+        (*burst(4), ask(4, at=250.0)),
+        restart_s=1.0,
+        watch=When(reached("connected"), ail),
+    ).run()
+    assert waits == pytest.approx([1, 2, 4, 8, 16, 30, 30, 30, 1, 2], abs=0.01)
+    assert 2 in {r.node for r in run.records(ReturnRecord)}
+
+
 @pytest.mark.parametrize("memory", [Tier.GPU, Tier.HOST])
 def test_when_all_nodes_die_the_run_waits_for_those_that_are_started_again(memory: Tier):
     def kill_all(run: Serverless) -> None:

@@ -1,7 +1,10 @@
 """A real endpoint over real agents, asked by OpenAI's own client: tokens, refusals, clients that leave."""
 
 import json
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,9 +15,11 @@ import httpx
 import openai
 import pytest
 from engine_driver import reference, reference_model
+from leftovers import within
 from serving import END_S, Server, serving
 from tiny import TinyModel
 
+from lambdascale.experiments.endpoint_process import agents, command
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.text import Tokenizer
 from lambdascale.workload.request import Request, Sampling
@@ -272,6 +277,9 @@ def test_metrics_say_what_has_happened(server: Server):
     assert server.metric(f"lambdascale_time_to_first_token_seconds_count{{{label}}}") >= 1
     assert server.metric(f"lambdascale_time_per_output_token_seconds_count{{{label}}}") >= 1
     assert server.metric(f'lambdascale_replicas{{{label},tier="gpu"}}') == 1
+    assert server.metric("lambdascale_nodes ") == 2
+    assert server.metric("lambdascale_nodes_lost_total") == 0
+    assert server.metric(f"lambdascale_gpu_seconds_total{{{label}}}") > 0
     assert server.metric(f'lambdascale_scale_out_phase_seconds_count{{{label},phase="covered"}}')
     moved = server.metric(f'lambdascale_moved_bytes_total{{{label},origin="ssd"}}')
     with server.http() as http:
@@ -291,3 +299,27 @@ def test_an_interrupt_ends_open_streams_clearly_and_leaves_nothing(tiny_model: T
             server.process.send_signal(signal.SIGINT)
             assert any("the server is shutting down" in line for line in lines)
         server.process.wait(END_S)
+
+
+def test_an_agent_that_ends_during_the_start_is_said_in_one_line(tiny_model: TinyModel):
+    """The initial copy would take minutes to load."""
+    command = [sys.executable, "-m", "lambdascale", "serve", "--port", "0", "--nodes", "2"]
+    model = ("--model", str(tiny_model("llama")), "--initial-gpu", "1", "--ssd-gbps", "1e-6")
+    with subprocess.Popen([*command, *model], stderr=subprocess.PIPE, text=True) as process:
+        assert within(lambda: len(agents(process.pid)) == 2, 60.0)
+        agents(process.pid)[0].kill()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert re.fullmatch(
+        "lambdascale serve: node [01] is gone: the agent ended while .*; see its output, then start again\n",
+        said,
+    )
+
+
+def test_agents_on_a_cluster_are_not_kept(tmp_path: Path):
+    cluster, state = Path(__file__).parents[1] / "artifact/clusters/cpus.yaml", tmp_path / "state"
+    asked = command(("--cluster", cluster, "--nodes", 2, "--state", state))
+    ended = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.endswith("leave out --state or --cluster\n")
+    assert not state.exists()

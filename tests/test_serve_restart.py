@@ -13,9 +13,10 @@ import psutil
 import pytest
 from engine_driver import reference, reference_model
 from leftovers import Footprint, alive, footprint, within
-from serving import END_S, Server, command, started
+from serving import END_S, Server, started
 from tiny import TinyModel
 
+from lambdascale.experiments.endpoint_process import command
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.text import Tokenizer
 from lambdascale.workload.request import Request
@@ -76,9 +77,8 @@ def long_answer(server: Server, client: openai.OpenAI) -> Any:
 
 def refused(folder: Path, *options: object) -> str:
     """What a serve that cannot begin says, in one line."""
-    ended = subprocess.run(
-        command(folder, *options), capture_output=True, text=True, timeout=60, check=False
-    )
+    asked = command(("--model", folder, *options))
+    ended = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1
     return ended.stderr

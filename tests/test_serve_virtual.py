@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 from serverless import DEVICE, LATENCY_S, MODELS, NBYTES, deploy, room
@@ -10,7 +10,7 @@ from tiny import TinyModel
 
 from lambdascale.cluster.controller import Controller
 from lambdascale.cluster.deployment import ClusterSpec
-from lambdascale.cluster.records import RunLog
+from lambdascale.cluster.records import LossRecord, Record, ReturnRecord, RunLog
 from lambdascale.config import SystemSpec
 from lambdascale.errors import LambdaScaleError, OverloadedError
 from lambdascale.experiments.session import Session
@@ -29,6 +29,7 @@ from lambdascale.storage.tiers import Capacity
 from lambdascale.workload.request import Request, Sampling
 
 LOAD_S, SSD_S = 0.5, 2.0
+RESTART_S = 0.75
 MAX_QUEUE = 8
 
 Visit = Callable[[Backend, Model], Awaitable[None]]
@@ -40,26 +41,47 @@ def model(tiny_model: TinyModel) -> Model:
     return Model("a", tokenizer, vocab=1000, max_length=256)
 
 
-def serve(model: Model, visit: Visit) -> list[object]:
-    """Serve model "a" on four nodes, from none on, while `visit` asks; return the records that were kept."""
+def serve(
+    model: Model,
+    visit: Visit,
+    deaths: Sequence[tuple[float, int]] = (),
+    watch: Callable[[Record], None] = lambda _: None,
+) -> list[object]:
+    """Serve model "a" on four nodes, from none on, while `visit` asks; return the records that were kept.
+
+    Nodes die at the moments that `deaths` has, and come back after RESTART_S.
+    """
     rate, capacity = NBYTES / LOAD_S, room("a")
     system = SystemSpec(max_queue=MAX_QUEUE)
     cluster = ClusterSpec(
-        4, Capacity(capacity, capacity, capacity), 60.0, True, rate, LATENCY_S, DEVICE
-    )
+        4, Capacity(capacity, capacity, capacity), 60.0, True, rate, LATENCY_S, DEVICE,
+        restart_s=RESTART_S,
+    )  # fmt: skip
     agents = tuple(
         AgentSpec(n, "", "sim", rate, DEVICE, NBYTES / SSD_S, rate) for n in cluster.nodes
     )
     deployment = deploy("a", ScalingPolicy(target=1.0, idle_s=0.5))
     session = Session(system, cluster, (deployment,), (), agents)
     streams = Streams()
-    log = RunLog(streams.see, keep=False)
+
+    def see(record: Record) -> None:
+        streams.see(record)
+        watch(record)
+
+    async def die(time_s: float, node: int) -> None:
+        await asyncio.sleep(time_s)
+        await fleet.kill(node)
+
+    log = RunLog(see, keep=False)
 
     async def work(controller: Controller) -> None:
         up = asyncio.Event()
         serving = asyncio.ensure_future(controller.serve(up))
         await up.wait()
-        await visit(Backend({"a": model}, controller, streams), model)
+        async with asyncio.TaskGroup() as group:
+            for death in deaths:
+                group.create_task(die(*death))
+            await visit(Backend({"a": model}, controller, streams), model)
         await asyncio.sleep(3.0)  # idle instances go
         (service,) = controller.services.values()
         assert service.over
@@ -69,7 +91,8 @@ def serve(model: Model, visit: Visit) -> list[object]:
         await asyncio.wait((serving,))
 
     network, control = SimNetwork(LATENCY_S), SimControl(LATENCY_S)
-    loop.run(session.run(control, SimFleet(network, control, SimHost()), log, work))
+    fleet = SimFleet(network, control, SimHost())
+    loop.run(session.run(control, fleet, log, work))
     return list(log.records)
 
 
@@ -93,10 +116,9 @@ async def read(backend: Backend, request: Request, after: int | None) -> list[in
     return tokens
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_everybody_who_stays_gets_the_tokens_of_the_reference(model: Model, seed: int):
-    choose = random.Random(seed)
-    requests = [
+def drawn(model: Model, choose: random.Random) -> list[Request]:
+    """Forty requests within six seconds."""
+    return [
         Request(
             i,
             tuple(choose.randrange(1000) for _ in range(choose.randint(1, 20))),
@@ -108,6 +130,16 @@ def test_everybody_who_stays_gets_the_tokens_of_the_reference(model: Model, seed
         )
         for i in range(40)
     ]
+
+
+@pytest.mark.parametrize("num_deaths", [0, 4])
+@pytest.mark.parametrize("seed", range(6))
+def test_everybody_who_stays_gets_the_tokens_of_the_reference(
+    model: Model, seed: int, num_deaths: int
+):
+    choose = random.Random(seed)
+    requests = drawn(model, choose)
+    deaths = [(choose.uniform(0, 7), choose.randrange(4)) for _ in range(num_deaths)]
     leaving = {r.id: choose.randint(0, 10) for r in requests if choose.random() < 0.3}
     expected = reference_tokens(MODELS["a"], requests)
 
@@ -122,7 +154,11 @@ def test_everybody_who_stays_gets_the_tokens_of_the_reference(model: Model, seed
             for request in requests:
                 group.create_task(come(request))
 
-    assert serve(model, visit) == []
+    seen: list[Record] = []
+    assert serve(model, visit, deaths, seen.append) == []
+    lost = [record.node for record in seen if isinstance(record, LossRecord)]
+    assert lost == [record.node for record in seen if isinstance(record, ReturnRecord)]
+    assert bool(lost) == bool(deaths)
 
 
 def test_the_same_seed_gives_the_same_answer_whoever_asked_before(model: Model):

@@ -10,10 +10,13 @@ from lambdascale.cluster.records import (
     SCALE_PHASES,
     AllocationRecord,
     BlockRecord,
+    FailedRecord,
+    LossRecord,
     PipelineRecord,
     Record,
     RefusedRecord,
     ResidencyRecord,
+    ReturnRecord,
     ScaleRecord,
     StartRecord,
     SwitchRecord,
@@ -40,6 +43,9 @@ RECORDS: tuple[Record, ...] = (
     AllocationRecord("b", 1, 3.5, allocated=True),
     ResidencyRecord("a", 0, "host", 4.0, resident=False),
     AllocationRecord("a", 1, 5.0, allocated=True),
+    LossRecord(1, "node 1 is gone: connection closed", 6.0),
+    ReturnRecord(1, 16, 6.25),
+    FailedRecord(1, "nan", 6.5),
 )
 
 

@@ -13,7 +13,7 @@ from lambdascale.errors import ConfigError
 
 KINDS = ("predicted", "calibrated", "replayed", "ours")
 FORMS = ("exact", "ordering", "ratio", "absolute")  # what is claimed: tables show them apart
-PROFILES = ("quick", "trust", "paper", "cluster", "bench")
+PROFILES = ("quick", "trust", "paper", "cluster", "soak", "bench")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from lambdascale.cli.losses import losses_json, losses_text
 from lambdascale.errors import ConfigError
 from lambdascale.experiments.results import RunResult
 from lambdascale.workload.request import Request
@@ -45,6 +46,7 @@ def run_json(
         "steps": int(result.nodes["steps"].sum()),
         "overruns": int(result.nodes["overruns"].sum()),
         "corrupt_blocks": result.num_corrupt,
+        "losses": losses_json(result),
     }
 
 
@@ -68,6 +70,8 @@ def _summary(result: RunResult) -> Iterator[str]:
             f"{len(requests)} answers of {requests['output_tokens'].sum()} tokens in {last_s:.2f} s; "
             f"time to first token: median {ttft.median():.2f} s, longest {ttft.max():.2f} s"
         )
+    if lost := losses_text(result):
+        yield lost
     if result.num_corrupt:
         yield f"{result.num_corrupt} corrupted blocks were detected and fetched again"
     overruns, steps = result.nodes["overruns"].sum(), result.nodes["steps"].sum()

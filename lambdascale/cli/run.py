@@ -3,15 +3,20 @@
 import argparse
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lambdascale.cli import run_options
+from lambdascale.cli.cluster_options import add_cluster
 from lambdascale.cli.loading import loading
 from lambdascale.engine.device import DeviceModel
 from lambdascale.errors import ConfigError
+from lambdascale.experiments.agents import agent_site
+from lambdascale.experiments.clusters import Cluster, placed
 from lambdascale.experiments.trace_spec import TraceSpec
+from lambdascale.fleet.placement import Placement
 from lambdascale.model.catalogue import CATALOGUE
 from lambdascale.model.nominal import NOMINAL, is_nominal
 from lambdascale.workload.named import load_trace
@@ -54,22 +59,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="write what happened when, for ui.perfetto.dev",
     )
+    add_cluster(parser)
     run_options.add(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     models = tuple(options.model or (DEFAULT_MODEL,))
     rows, device = _rows(options), run_options.given_device(options)
-    spec = run_options.trace_spec(
-        options, models, rows, device or UNKNOWN
-    )  # what is wrong is said first
+    cluster = Cluster.read(options.cluster) if options.cluster else None
+    spec, placement = placed(
+        run_options.trace_spec(options, models, rows, device or UNKNOWN),
+        cluster, options.transport, options.link_gbps,
+    )  # fmt: skip # what is wrong is said first
     if options.no_floor and (options.simulate or device is not None):
         raise ConfigError("--no-floor is for real runs without --device-gbytes; leave one out")
-    if options.no_floor:
+    if options.simulate and cluster:
+        raise ConfigError("a cluster is for real runs; leave out --simulate or --cluster")
+    if options.no_floor or (cluster and device is None):
         spec = replace(spec, device=None)
     elif device is None:
         spec = replace(spec, device=_measured_device(spec, options.json))
-    result = _watched(spec, rows, options.json)
+    result = _watched(spec, rows, placement, options.json)
     _keep(result, options)
     print(json.dumps(_as_json(result)) if options.json else _as_text(result))
 
@@ -94,13 +104,16 @@ def _measured_device(spec: TraceSpec, silent: bool) -> DeviceModel:
         return emulated_device(largest, spec.num_nodes, spec.max_slots)
 
 
-def _watched(spec: TraceSpec, rows: Sequence[TraceRow], silent: bool) -> "RunResult":
+def _watched(
+    spec: TraceSpec, rows: Sequence[TraceRow], placement: Placement | None, silent: bool
+) -> "RunResult":
     from lambdascale.cli.progress import progress
     from lambdascale.experiments.trace_run import run_trace
 
     num_requests = len(rows) if spec.replay.limit is None else min(len(rows), spec.replay.limit)
-    with progress(num_requests, silent) as watch:
-        return run_trace(spec, rows, watch)
+    there = agent_site(placement) if placement else nullcontext()
+    with there as site, progress(num_requests, silent) as watch:
+        return run_trace(spec, rows, watch, site)
 
 
 def _keep(result: "RunResult", options: argparse.Namespace) -> None:
@@ -113,15 +126,17 @@ def _keep(result: "RunResult", options: argparse.Namespace) -> None:
 
 
 def _as_text(result: "RunResult") -> str:
+    from lambdascale.cli.losses import losses_text
     from lambdascale.experiments.decisions import decisions, decisions_text
     from lambdascale.experiments.summary import summarise, summary_text
 
     parts = (
         result.notes[0],
         decisions_text(decisions(result)),
+        losses_text(result),
         summary_text(summarise(result)) + "\n" + _provenance(result),
     )
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
 
 
 def _provenance(result: "RunResult") -> str:
@@ -139,6 +154,7 @@ def _provenance(result: "RunResult") -> str:
 
 
 def _as_json(result: "RunResult") -> dict[str, object]:
+    from lambdascale.cli.losses import losses_json
     from lambdascale.experiments.decisions import decisions
     from lambdascale.experiments.summary import summarise
 
@@ -148,5 +164,6 @@ def _as_json(result: "RunResult") -> dict[str, object]:
         "note": result.notes[0],
         "summary": summarise(result).to_dict("records"),
         "decisions": decisions(result).to_dict("records"),
+        "losses": losses_json(result),
         "outputs": {str(request): list(tokens) for request, tokens in outputs.items()},
     }

@@ -1,7 +1,7 @@
 """The options of `lambdascale run`, and the specification they describe.
 
 Rates that are not given are those of the paper's testbed 1 divided by 40 (400 Gbit/s, 64 GB/s, 5 GB/s:
-paper.md 6.1), so that loads are as long, compared with each other, as there.
+paper.md 6.1), so that loads are as long, compared with each other, as there. On a cluster they are its own.
 """
 
 import argparse
@@ -38,15 +38,15 @@ CLUSTER: tuple[Row, ...] = (
     ("--ssd-gb GB", number, None, "for models on each SSD; else all models fit"),
     ("--initial-gpu K", int, 0, "nodes whose GPUs hold the models at first"),
     ("--initial-host K", int, 0, "nodes whose host memory holds the models at first"),
-    ("--link-gbps R", number, LINK_GBPS, "rate of every link in Gbit/s; 0: no limit"),
-    ("--pcie-gbps R", number, PCIE_GBPS, "rate of host memory to GPU in Gbit/s; 0: no limit"),
-    ("--ssd-gbps R", number, SSD_GBPS, "rate of every SSD in Gbit/s; 0: no limit"),
+    ("--link-gbps R", number, None, f"rate of every link in Gbit/s; 0: no limit ({LINK_GBPS:g})"),
+    ("--pcie-gbps R", number, None, f"of host memory to GPU; 0: no limit ({PCIE_GBPS:g})"),
+    ("--ssd-gbps R", number, None, f"of every SSD; 0: no limit ({SSD_GBPS:g})"),
     ("--device-gbytes B", positive, None, "memory bandwidth of a device in GB/s; else measured"),
     ("--device-tflops F", positive, None, "matrix rate of a device in TFLOP/s; else measured"),
     ("--slots S", int, 8, "requests served at once per instance"),
     ("--max-length L", int, 512, "tokens per request, at most"),
     ("--blocks B", int, 16, "blocks that a model is cut into"),
-    ("--transport NAME", str, "shm", "shm or tcp"),
+    ("--restart-after S", number, None, "start a node that has ended again after S seconds"),
     ("--timeout S", positive, 3600.0, "give up after S seconds"),
 )
 SYSTEM: tuple[Row, ...] = (
@@ -116,6 +116,7 @@ def trace_spec(
 
     Raises ConfigError.
     """
+    own = options.cluster is not None
     return TraceSpec(
         models=models,
         dtype=options.dtype,
@@ -133,14 +134,19 @@ def trace_spec(
         ssd_gb=options.ssd_gb,
         initial_gpu=options.initial_gpu,
         initial_host=options.initial_host,
-        transport=options.transport,
-        link_gbps=options.link_gbps,
-        pcie_gbps=options.pcie_gbps,
-        ssd_gbps=options.ssd_gbps,
+        link_gbps=_rate(options.link_gbps, LINK_GBPS, own),
+        pcie_gbps=_rate(options.pcie_gbps, PCIE_GBPS, own),
+        ssd_gbps=_rate(options.ssd_gbps, SSD_GBPS, own),
         device=device,
         timeout_s=options.timeout,
+        restart_s=options.restart_after,
         clock="virtual" if options.simulate else "real",
     )
+
+
+def _rate(given: float | None, otherwise: float, own: bool) -> float:
+    """A rate in Gbit/s; where nodes have their `own`, nothing but what is given is imposed (0)."""
+    return given if given is not None else 0.0 if own else otherwise
 
 
 def given_device(options: argparse.Namespace) -> DeviceModel | None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lambdascale.cli.cluster_options import add_cluster
 from lambdascale.cli.loading import loading
 from lambdascale.cli.options import (
     add_run,
@@ -21,12 +22,12 @@ from lambdascale.cli.options import (
     system_spec,
 )
 from lambdascale.experiments.agents import agent_site
-from lambdascale.experiments.clusters import Cluster
-from lambdascale.experiments.spec import PACED, REAL_DTYPES, RunSpec
+from lambdascale.experiments.clusters import Cluster, placed
+from lambdascale.experiments.spec import REAL_DTYPES, RunSpec
 from lambdascale.fleet.base import Site
+from lambdascale.fleet.placement import Placement
 from lambdascale.model.catalogue import CATALOGUE
 from lambdascale.model.packed import PackedModel
-from lambdascale.transport.registry import TRANSPORTS
 
 if TYPE_CHECKING:
     from lambdascale.experiments.inputs import Inputs
@@ -47,15 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", default="float32", help=f"{' or '.join(REAL_DTYPES)} (default float32)"
     )
-    parser.add_argument(
-        "--transport", help=f"{' or '.join(TRANSPORTS)} (default shm, or the cluster's)"
-    )
-    parser.add_argument(
-        "--cluster",
-        metavar="FILE",
-        type=Path,
-        help="run on the agents of this cluster file (see artifact/clusters)",
-    )
+    add_cluster(parser)
     parser.add_argument(
         "--link-gbps",
         type=positive,
@@ -73,13 +66,13 @@ def run(options: argparse.Namespace) -> None:
     from lambdascale.experiments.inputs import check, load_model
 
     cluster = Cluster.read(options.cluster) if options.cluster else None
-    spec = _spec(options, cluster)
+    spec, placement = _spec(options, cluster)
     check(spec)
     with loading(spec.model, silent=options.json):
         packed = load_model(spec)
     if options.emulate_devices:
         spec = _with_device(spec, packed)
-    with agent_site(cluster.file.agents if cluster else None) as site:
+    with agent_site(placement) as site:
         with loading("the tokenizer", silent=options.json):
             tokenizer, inputs = _inputs(spec, packed)
         result = _watched(spec, tokenizer, inputs, site, silent=options.json)
@@ -113,8 +106,8 @@ def _show(result: "RunResult", inputs: "Inputs", prompts: Sequence[str], as_json
         print(run_table(result))
 
 
-def _spec(options: argparse.Namespace, cluster: Cluster | None) -> RunSpec:
-    """What the options describe; a rate or a transport that is given holds on a cluster, too."""
+def _spec(options: argparse.Namespace, cluster: Cluster | None) -> tuple[RunSpec, Placement | None]:
+    """What the options describe, and where its agents are."""
     spec = RunSpec(
         model=options.model,
         dtype=options.dtype,
@@ -124,13 +117,7 @@ def _spec(options: argparse.Namespace, cluster: Cluster | None) -> RunSpec:
         max_tokens=options.max_tokens,
         sampling=sampling(options),
     )
-    if cluster:
-        spec = cluster.placed(spec)
-    if options.transport:
-        spec = replace(spec, transport=options.transport)
-    if options.link_gbps:
-        spec = replace(spec, link_gbps=options.link_gbps, link=PACED)
-    return spec
+    return placed(spec, cluster, options.transport, options.link_gbps)
 
 
 def _with_device(spec: RunSpec, packed: PackedModel) -> RunSpec:

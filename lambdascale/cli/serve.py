@@ -3,22 +3,27 @@
 import argparse
 import json
 import os
-from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from lambdascale.cli.cluster_options import add_cluster
 from lambdascale.cli.loading import loading
+from lambdascale.cli.losses import tell
 from lambdascale.cli.options import number, positive
 from lambdascale.cli.run import DEFAULT_MODEL
 from lambdascale.cli.run_options import Row, add_rows
 from lambdascale.config import SystemSpec
 from lambdascale.errors import ConfigError
+from lambdascale.experiments.clusters import Cluster, placed
 from lambdascale.experiments.trace_spec import TraceSpec
-from lambdascale.fleet.state import StateFolder, state_folder
+from lambdascale.fleet.state import state_folder
 from lambdascale.model.catalogue import CATALOGUE
 from lambdascale.policy import POLICIES, ScalingPolicy
-from lambdascale.serve.limits import Endpoint
+from lambdascale.serve.limits import KEY_VARIABLE, RESTART_S, Endpoint
 
-KEY_VARIABLE = "LAMBDASCALE_API_KEY"
+if TYPE_CHECKING:
+    from lambdascale.experiments.endpoint import Where
+
 DEFAULTS = Endpoint()
 
 ENDPOINT: tuple[Row, ...] = (
@@ -45,12 +50,12 @@ CLUSTER: tuple[Row, ...] = (
     ("--slots S", int, 8, "requests served at once per instance"),
     ("--max-length L", int, 512, "tokens of a request and its answer, at most"),
     ("--blocks B", int, 16, "blocks that a model is cut into"),
-    ("--link-gbps R", number, 0.0, "rate of every link in Gbit/s; 0: no limit"),
+    ("--link-gbps R", number, None, "rate of every link in Gbit/s (no limit)"),
     ("--ssd-gbps R", number, 0.0, "rate of every SSD in Gbit/s; 0: no limit"),
-    ("--transport NAME", str, "shm", "shm or tcp"),
+    ("--restart-after S", number, RESTART_S, "start a node that has ended again after S seconds"),
     ("--start-timeout S", positive, 600.0, "give up if the nodes are not up within S seconds"),
 )
-RESTART: tuple[Row, ...] = (
+STATE: tuple[Row, ...] = (
     (
         "--state DIR",
         Path,
@@ -79,8 +84,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(CATALOGUE)} (default), or a folder of Hugging Face safetensors; again for several",
     )
     parser.add_argument("--dtype", default="float32", help="float32 or bfloat16 (float32)")
+    add_cluster(parser)
+    parser.add_argument(
+        "--no-restart", action="store_true", help="go on without the nodes that have ended"
+    )
     groups = {"the endpoint": ENDPOINT, "the cluster": CLUSTER, "the system": SYSTEM}
-    add_rows(parser, groups | {"starting again after a crash": RESTART})
+    add_rows(parser, groups | {"starting again after a crash": STATE})
 
 
 def run(options: argparse.Namespace) -> None:
@@ -92,12 +101,18 @@ def run(options: argparse.Namespace) -> None:
         options.max_header,
         options.max_connections,
     )
-    spec, state = _spec(options), options.state
-    with state_folder(state, options.lease) if state else nullcontext() as folder:
+    cluster = Cluster.read(options.cluster) if options.cluster else None
+    spec, placement = placed(_spec(options), cluster, options.transport, options.link_gbps)
+    if options.state is None:
+        _serve(spec, endpoint, placement, options.json)
+        return
+    if placement:
+        raise ConfigError("--state keeps agents of this machine; leave out --state or --cluster")
+    with state_folder(options.state, options.lease) as folder:
         _serve(spec, endpoint, folder, options.json)
 
 
-def _serve(spec: TraceSpec, endpoint: Endpoint, folder: StateFolder | None, as_json: bool) -> None:
+def _serve(spec: TraceSpec, endpoint: Endpoint, where: "Where", as_json: bool) -> None:
     with loading("the endpoint", as_json):
         from lambdascale.experiments.endpoint import Served, serve  # slow to import
 
@@ -110,7 +125,7 @@ def _serve(spec: TraceSpec, endpoint: Endpoint, folder: StateFolder | None, as_j
         told = {"address": address, "models": served.models, **found}
         print(json.dumps(told) if as_json else text, flush=True)
 
-    serve(spec, endpoint, ready, folder)
+    serve(spec, endpoint, ready, tell, where)
 
 
 def _key(path: Path | None) -> str:
@@ -147,9 +162,8 @@ def _spec(options: argparse.Namespace) -> TraceSpec:
         max_slots=options.slots,
         max_length=options.max_length,
         initial_gpu=options.initial_gpu,
-        transport=options.transport,
-        link_gbps=options.link_gbps,
         ssd_gbps=options.ssd_gbps,
         timeout_s=options.start_timeout,
+        restart_s=None if options.no_restart else options.restart_after,
         label="serve",
     )

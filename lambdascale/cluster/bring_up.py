@@ -1,6 +1,7 @@
 """Bringing a cluster up, before time counts: agents, arenas and engines, links, initial copies."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from lambdascale.cluster.deployment import ClusterSpec
 from lambdascale.cluster.members import Members
@@ -10,7 +11,7 @@ from lambdascale.cluster.service import Service
 from lambdascale.cluster.stock import Stock
 from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
-from lambdascale.errors import ConfigError
+from lambdascale.errors import ConfigError, PeerGoneError
 from lambdascale.storage.tiers import Tier
 
 PREPARE_S = 180.0
@@ -27,21 +28,41 @@ async def bring_up(
     members: Members,
     log: RunLog,
 ) -> None:
-    """Wait until every agent is up and prepared and holds its initial copies; take over what agents hold."""
-    await members.join()
-    log.phase("agents up")
-    members.tell(cluster.nodes, preparation(system, cluster, services))
+    """Wait until every agent is up and prepared and holds its initial copies; take over what agents hold.
+
+    Raises PeerGoneError if one ends meanwhile.
+    """
+    with _all_alive():
+        await members.join()
+        log.phase("agents up")
+        members.tell(cluster.nodes, preparation(system, cluster, services))
+        found = await _take_over(stock, members, log)
+        await _fill(services, stock, members, found)
+        log.phase("prepared")
+        if cluster.preconnect and cluster.num_nodes > 1:
+            await _connect(cluster, members)
+        log.phase("connected")
+
+
+async def _take_over(stock: Stock, members: Members, log: RunLog) -> bool:
+    """Note what agents hold of an earlier controller; was anything in their memory?"""
     found = False
     for message in await members.gather(m.Prepared, "the preparation of all nodes", PREPARE_S):
         stock.find(message.node, message.held)
         if message.held:
             log.add(ReturnRecord(message.node, message.num_blocks, log.since()))
         found |= any(held.tier is not Tier.SSD for held in message.held)
-    await _fill(services, stock, members, found)
-    log.phase("prepared")
-    if cluster.preconnect and cluster.num_nodes > 1:
-        await _connect(cluster, members)
-    log.phase("connected")
+    return found
+
+
+@contextmanager
+def _all_alive() -> Iterator[None]:
+    """Whatever an agent was doing when it ended: say that the cluster cannot start without it."""
+    try:
+        yield
+    except PeerGoneError as error:
+        why = "the agent ended while the cluster was starting; see its output, then start again"
+        raise PeerGoneError(error.peer, why) from error
 
 
 def preparation(

@@ -72,6 +72,11 @@ class Controller:
         self._given_up: set[int] = set()  # cancelled requests that have not been taken in
         self._over = asyncio.Event()
 
+    @property
+    def num_alive(self) -> int:
+        """How many nodes there are at this moment."""
+        return len(self._members.alive)
+
     async def run(self, requests: Sequence[Request]) -> None:
         """Bring up the agents, serve every request, dismiss the agents; raises ConfigError at once."""
         log = self._log

@@ -25,8 +25,8 @@ class ClusterSpec:
     `nodes_per_host` consecutive nodes share a host: blocks come to it once and go on over its own links.
     A scale-out takes `decision_s` to decide upon; nodes that it takes, unless they start hot, then go
     through `set_up` (phase, seconds) before they get links. The agent of a node that has ended is started
-    again after `restart_s` (None: never). Agents are asked
-    every `heartbeat_s` whether they are there (0: never); one that is silent for `silence_s` is ended.
+    again after `restart_s` (None: never), later if it hardly lives. Agents are asked every `heartbeat_s`
+    whether they are there (0: never); one that is silent for `silence_s` is ended.
     """
 
     num_nodes: int

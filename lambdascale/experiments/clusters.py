@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from lambdascale.errors import ConfigError
-from lambdascale.experiments.spec import NOMINAL, SHAPED, RunSpec
+from lambdascale.experiments.spec import NOMINAL, PACED, SHAPED, RunSpec
 from lambdascale.experiments.trace_spec import TraceSpec
+from lambdascale.fleet.placement import Placement
 from lambdascale.provision.cluster_file import ClusterFile, read_cluster
 
 S = TypeVar("S", RunSpec, TraceSpec)
@@ -37,3 +38,19 @@ class Cluster:
         if file.imposed_gbps:
             return replace(spec, link_gbps=file.imposed_gbps, link=SHAPED)
         return replace(spec, link_gbps=file.link_gbps, link=NOMINAL) if file.link_gbps else spec
+
+
+def placed(
+    spec: S, cluster: Cluster | None, transport: str | None, link_gbps: float | None
+) -> tuple[S, Placement | None]:
+    """Return `spec` as it is on a cluster, if there is one, and where its agents are.
+
+    A transport or a rate (Gbit/s) that a user has given holds on a cluster, too.
+    """
+    if cluster:
+        spec = cluster.placed(spec)
+    if transport:
+        spec = replace(spec, transport=transport)
+    if link_gbps is not None:
+        spec = replace(spec, link_gbps=link_gbps, link=PACED)
+    return spec, cluster.file.agents if cluster else None

@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from socket import socket
@@ -17,12 +17,15 @@ import msgspec
 from lambdascale.cluster.controller import Controller
 from lambdascale.cluster.records import Record, ReturnRecord, RunLog
 from lambdascale.errors import ConfigError, LambdaScaleError
-from lambdascale.experiments.agents import local_site
+from lambdascale.experiments.agents import agent_site, local_site
 from lambdascale.experiments.ground import kept
-from lambdascale.experiments.run import in_processes
+from lambdascale.experiments.run import Watch, ignore, in_processes
 from lambdascale.experiments.session import Session
 from lambdascale.experiments.trace_run import Workload, check_cluster_memory, trace_session
 from lambdascale.experiments.trace_spec import TraceSpec
+from lambdascale.fleet.base import Site
+from lambdascale.fleet.local import LocalSite
+from lambdascale.fleet.placement import Placement
 from lambdascale.fleet.state import StateFolder
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.checksum import block_checksums
@@ -36,7 +39,6 @@ from lambdascale.serve.server import address_of, bound, serve_http
 from lambdascale.serve.streams import Streams
 from lambdascale.transport.threads import LoopCaller
 
-RESTART_S = 1.0  # until a node that has died is started again
 CLUSTER = (
     *("models", "dtype", "num_nodes", "num_blocks", "max_slots", "max_length", "max_step_tokens"),
     *("transport", "link_gbps", "pcie_gbps", "ssd_gbps", "gpu_gb", "host_gb", "ssd_gb", "device"),
@@ -55,35 +57,42 @@ class Served:
 
 
 Ready = Callable[[Served], None]
+Where = Placement | StateFolder | None
 
 
 def serve(
     spec: TraceSpec,
     endpoint: Endpoint,
     ready: Ready,
-    state: StateFolder | None = None,
+    watch: Watch = ignore,
+    where: Where = None,
 ) -> None:
     """Serve the models of `spec` until stopped or interrupted; `ready` is told where once it takes requests.
 
-    Nothing of the specification's trace counts. With a `state` folder, agents outlive this process if it
-    is killed, and the next one finds them with what they hold. Raises LambdaScaleError.
+    `watch` sees every record as it happens, in another thread. Agents are on a cluster as a placement says,
+    else on this machine. With a state folder they outlive this process if it is killed, and the next one
+    finds them with what they hold. Nothing of the specification's trace counts. Raises LambdaScaleError.
     """
     called_s = time.monotonic()
     with bound(endpoint) as sock, ExitStack() as stack:
-        site = stack.enter_context(local_site(state.door if state else None))
-        service = _Service(spec, [load_packed(model, spec.dtype) for model in spec.models])
-        num_found = len(site.found)
-        if not site.was_found:
+        site = stack.enter_context(_site(where))
+        service = _Service(spec, [load_packed(model, spec.dtype) for model in spec.models], watch)
+        num_found = len(site.found) if isinstance(site, LocalSite) else 0
+        if not num_found:
             check_cluster_memory(spec, service.session)
         ground = None
-        if state:
-            ground = stack.enter_context(kept(state, site, cluster_of(spec, service.images)))
+        if isinstance(where, StateFolder) and isinstance(site, LocalSite):
+            ground = stack.enter_context(kept(where, site, cluster_of(spec, service.images)))
 
         async def work(controller: Controller) -> None:
             await service.run(controller, sock, endpoint, ready, num_found)
 
         log = RunLog(service.see, keep=False)
         in_processes(service.session, log, site, called_s, work, ground)
+
+
+def _site(where: Where) -> Site:
+    return local_site(where.door) if isinstance(where, StateFolder) else agent_site(where)
 
 
 def cluster_of(spec: TraceSpec, images: Mapping[str, ImageSource]) -> dict[str, str]:
@@ -96,22 +105,22 @@ def cluster_of(spec: TraceSpec, images: Mapping[str, ImageSource]) -> dict[str, 
 class _Service:
     """What is served, and what becomes of its records."""
 
-    def __init__(self, spec: TraceSpec, packed: Sequence[PackedModel]) -> None:
+    def __init__(self, spec: TraceSpec, packed: Sequence[PackedModel], watch: Watch) -> None:
         self.images = images = {p.layout.model: _image(spec, p) for p in packed}
         if len(images) < len(packed):
             raise ConfigError("two models have the same name; rename the folder of one of them")
-        session = trace_session(spec, Workload(images, (), ""))
-        cluster = replace(session.cluster, restart_s=RESTART_S)
-        self.session: Session = replace(session, cluster=cluster)
+        self.session: Session = trace_session(spec, Workload(images, (), ""))
         self._models = {p.layout.model: Model.of(p, spec.max_length) for p in packed}
         self._metrics = Metrics({name: image.blocks for name, image in images.items()})
         self._streams = Streams()
+        self._watch = watch
         self._blocks_found = 0
 
     def see(self, record: Record) -> None:
         """Pass a record on."""
         self._streams.see(record)
         self._metrics.see(record)
+        self._watch(record)
         if isinstance(record, ReturnRecord):
             self._blocks_found += record.blocks
 

@@ -46,7 +46,9 @@ COLUMNS = {
         "time_s:float"
     ),
     "refusals": "run:str request:int model:str time_s:float retry_after_s:float",
-    "losses": "run:str node:int time_s:float planned_s:float num_sends:int",
+    "failures": "run:str request:int model:str time_s:float",
+    "losses": "run:str node:int why:str time_s:float planned_s:float num_sends:int",
+    "returns": "run:str node:int blocks:int time_s:float",
 }
 
 

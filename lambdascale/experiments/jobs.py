@@ -142,6 +142,19 @@ PROFILES = {
     ),
     "soak": (
         Job(
+            "paper/beyond_kills",
+            seconds=1300,
+            parameters={
+                "trace": "lambdascale_trace0_30min",
+                "seconds": 600.0,
+                "speedup": 1.0,
+                "num_kills": 4,
+                "num_prompts": 24,
+                "max_tokens": 32,
+            },
+            measured=True,
+        ),
+        Job(
             "paper/beyond_thousand_nodes",
             seconds=300,
             parameters={"num_nodes": 1000, "num_requests": 100_000},

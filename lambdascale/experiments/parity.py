@@ -24,7 +24,7 @@ def reference_outputs(spec: RunSpec) -> dict[int, tuple[int, ...]]:
 
     Sampled requests are seeded before each token with the key that belongs to it.
     """
-    return _generated(spec.model, spec.dtype, load_inputs(spec).requests)
+    return generated(spec.model, spec.dtype, load_inputs(spec).requests)
 
 
 def replayed_outputs(spec: TraceSpec, rows: Sequence[TraceRow]) -> dict[int, tuple[int, ...]]:
@@ -32,11 +32,12 @@ def replayed_outputs(spec: TraceSpec, rows: Sequence[TraceRow]) -> dict[int, tup
     requests = load_workload(spec, rows).requests
     outputs: dict[int, tuple[int, ...]] = {}
     for model in spec.models:
-        outputs |= _generated(model, spec.dtype, [r for r in requests if r.model == model])
+        outputs |= generated(model, spec.dtype, [r for r in requests if r.model == model])
     return outputs
 
 
-def _generated(name: str, dtype: str, requests: Sequence[Request]) -> dict[int, tuple[int, ...]]:
+def generated(name: str, dtype: str, requests: Sequence[Request]) -> dict[int, tuple[int, ...]]:
+    """Return the same for requests of one model."""
     disable_progress_bar()
     folder = load_packed(name, dtype).folder
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
@@ -94,5 +95,5 @@ class _Keyed:
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         position = input_ids.shape[1] - len(self._request.prompt)
-        torch.manual_seed(draw_key(self._request.sampling.seed, self._request.id, position))
+        torch.manual_seed(draw_key(self._request.sampling.seed, self._request.draw_id, position))
         return scores

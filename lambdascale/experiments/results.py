@@ -41,7 +41,9 @@ class RunResult:
     residency: pd.DataFrame
     switches: pd.DataFrame
     refusals: pd.DataFrame
+    failures: pd.DataFrame
     losses: pd.DataFrame
+    returns: pd.DataFrame
     corrupt: tuple[int, ...]  # corrupted blocks that were detected, per run
     notes: tuple[str, ...]  # what a reader has to know of its workload, per run
 

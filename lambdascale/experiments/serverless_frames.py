@@ -12,11 +12,13 @@ from typing import Any
 from lambdascale.cluster.records import (
     SCALE_PHASES,
     AllocationRecord,
+    FailedRecord,
     LossRecord,
     Record,
     RefusedRecord,
     RepairRecord,
     ResidencyRecord,
+    ReturnRecord,
     ScaleRecord,
     StartRecord,
     SwitchRecord,
@@ -34,7 +36,9 @@ def serverless_rows(records: Sequence[Record]) -> Mapping[str, list[Row]]:
         "residency": _residency([r for r in records if isinstance(r, ResidencyRecord)]),
         "switches": plain_rows([r for r in records if isinstance(r, SwitchRecord)]),
         "refusals": plain_rows([r for r in records if isinstance(r, RefusedRecord)]),
+        "failures": plain_rows([r for r in records if isinstance(r, FailedRecord)]),
         "losses": _losses(records),
+        "returns": plain_rows([r for r in records if isinstance(r, ReturnRecord)]),
     }
 
 
@@ -83,7 +87,7 @@ def _losses(records: Sequence[Record]) -> list[Row]:
         later = [r for r in repairs if r.time_s >= loss.time_s]
         planned_s = min((r.time_s for r in later), default=None)
         num_sends = sum(r.num_sends for r in later if r.time_s == planned_s)
-        row: Row = {"node": loss.node, "time_s": loss.time_s}
+        row: Row = {"node": loss.node, "why": loss.why, "time_s": loss.time_s}
         rows.append(row | {"planned_s": planned_s, "num_sends": num_sends})
     return rows
 

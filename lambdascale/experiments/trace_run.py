@@ -106,6 +106,7 @@ def trace_session(spec: TraceSpec, workload: Workload) -> Session:
         spec.device,
         decision_s=spec.conditions.decision_s,
         set_up=spec.conditions.set_up,
+        restart_s=spec.restart_s,
     )
     deployments = tuple(_deployment(spec, m, image) for m, image in workload.images.items())
     agents = tuple(_agent(spec, node) for node in cluster.nodes)

@@ -37,7 +37,8 @@ class TraceSpec:
     per slot). `initial_gpu` and `initial_host` nodes hold every model in that tier at first, the GPU ones
     from node 0 on, the host ones after them. `trace` is its file's name, `trace_digest` what was read. A node
     has `gpus_per_node` GPUs, which are only counted: its rates, sizes and device are those of all of them
-    together. Without `every_token` the table of tokens has only the first and the last of each request.
+    together. A node that has ended is started again after `restart_s` (None: never). Without `every_token`
+    the table of tokens has only the first and the last of each request.
     `conditions`, `cluster`, `link`: see `RunSpec`.
     """
 
@@ -73,6 +74,7 @@ class TraceSpec:
     conditions: Conditions = field(default_factory=Conditions)
     cluster: str = ""
     link: str = PACED
+    restart_s: float | None = None
 
     def __post_init__(self) -> None:
         check_clock(self.clock, self.dtype, self.device, self.link_gbps)

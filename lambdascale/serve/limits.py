@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from lambdascale.errors import ConfigError
 
+KEY_VARIABLE = "LAMBDASCALE_API_KEY"  # of the environment that `lambdascale serve` is started in
+RESTART_S = 1.0  # after which it starts a node that has ended again
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 

@@ -1,8 +1,9 @@
-"""What Prometheus may scrape: latencies as clients see them, queues, replicas, bytes and scale-outs.
+"""What Prometheus may scrape: latencies as clients see them, queues, replicas, bytes, scale-outs, losses.
 
 Time to first token: from the moment a request has been taken in to the moment its first token is here. Time
 per token: of an answer of several tokens, the seconds from its first to its last over one less than their
-number. Bytes are those of blocks that have arrived and been verified.
+number. Bytes are those of blocks that have arrived and been verified. A GPU counts as long as its node is
+assigned to the model: while it loads, serves or drains.
 """
 
 import time
@@ -11,12 +12,21 @@ from types import TracebackType
 from typing import Self
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from lambdascale.cluster.controller import Controller
-from lambdascale.cluster.records import SCALE_PHASES, BlockRecord, Record, ScaleRecord
+from lambdascale.cluster.records import (
+    SCALE_PHASES,
+    AllocationRecord,
+    BlockRecord,
+    LossRecord,
+    Record,
+    ReturnRecord,
+    ScaleRecord,
+)
 from lambdascale.model.blocks import BlockMap
+from lambdascale.serve.allocated import Allocated
 from lambdascale.storage.tiers import Tier
 
 FIRST_TOKEN_S = (*(0.01, 0.025, 0.05, 0.1, 0.25, 0.5), *(1, 2.5, 5, 10, 30, 60))
@@ -61,10 +71,19 @@ class Metrics:
         self.moved = counter(
             "moved_bytes", "Bytes of blocks, by where they came from.", ("model", "origin")
         )
+        self.lost = counter("nodes_lost", "Nodes that have ended.", ())
+        self.returned = counter("nodes_returned", "Nodes that have come back.", ())
+        self.allocated = Allocated()
 
     def see(self, record: Record) -> None:
-        """Count what moved, and how long phases took."""
+        """Count what moved, who works for what and who has gone, and how long phases took."""
         match record:
+            case AllocationRecord():
+                self.allocated.see(record)
+            case LossRecord():
+                self.lost.inc()
+            case ReturnRecord():
+                self.returned.inc()
             case BlockRecord():
                 _, nbytes = self._blocks[record.model].span(record.block)
                 self.moved.labels(record.model, record.origin).inc(nbytes)
@@ -81,7 +100,7 @@ class Metrics:
 
     def watch(self, controller: Controller) -> None:
         """Show what the controller has at the moment of each scrape."""
-        self.registry.register(_State(controller))
+        self.registry.register(_State(controller, self.allocated))
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""
@@ -129,10 +148,27 @@ class Timing:
 class _State(Collector):
     """Gauges that are read when they are asked for."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, controller: Controller, allocated: Allocated) -> None:
         self._controller = controller
+        self._allocated = allocated
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
+        yield from self._cluster()
+        yield from self._models()
+
+    def _cluster(self) -> Iterator[Metric]:
+        nodes = _gauge("nodes", "Nodes that live.")
+        nodes.add_metric([], self._controller.num_alive)
+        seconds = CounterMetricFamily(
+            "lambdascale_gpu_seconds",
+            "Seconds for which GPUs worked for a model.",
+            labels=["model"],
+        )
+        for model, total_s in self._allocated.seconds().items():
+            seconds.add_metric([model], total_s)
+        yield from (nodes, seconds)
+
+    def _models(self) -> Iterator[Metric]:
         waiting = _gauge("queue_length", "Requests that wait for a slot.", "model")
         serving = _gauge("requests_in_flight", "Requests that hold a slot.", "model")
         servers = _gauge(
