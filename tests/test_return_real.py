@@ -17,6 +17,7 @@ from lambdascale.cluster.records import BlockRecord, Record, ReturnRecord, RunLo
 from lambdascale.config import ScaleSpec
 from lambdascale.engine.device import DeviceModel
 from lambdascale.experiments.agents import agent_site
+from lambdascale.experiments.ground import Ground
 from lambdascale.experiments.inputs import Inputs
 from lambdascale.experiments.results import RunResult
 from lambdascale.experiments.run import in_processes
@@ -75,11 +76,7 @@ def come_back(folder: str, transport: str, lease_s: float, harm: Harm) -> RunLog
     )
     inputs = Inputs(ImageSource.of(packed, block_checksums(packed, BLOCKS)), requests)
     session = scale_out(spec, inputs)
-    session = replace(
-        session,
-        cluster=replace(session.cluster, restart_s=0.2),
-        agents=tuple(replace(agent, lease_s=lease_s) for agent in session.agents),
-    )
+    session = replace(session, cluster=replace(session.cluster, restart_s=0.2))
     receiver = Receiver()
     log = RunLog(receiver)
     with agent_site() as site:
@@ -90,7 +87,8 @@ def come_back(folder: str, transport: str, lease_s: float, harm: Harm) -> RunLog
             await harm(controller, site.pid)
             await serving
 
-        in_processes(session, log, site, time.monotonic(), work)
+        ground = replace(Ground.fresh(site.host), lease_s=lease_s)
+        in_processes(session, log, site, time.monotonic(), work, ground)
         assert within(lambda: not psutil.Process(site.pid).children()), "no agent is left"
     assert not own_children()
     model, outputs = reference_model(folder), RunResult.of(spec, log.records, requests).outputs()
