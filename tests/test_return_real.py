@@ -76,10 +76,7 @@ def come_back(folder: str, transport: str, lease_s: float, harm: Harm) -> RunLog
     )
     inputs = Inputs(ImageSource.of(packed, block_checksums(packed, BLOCKS)), requests)
     session = scale_out(spec, inputs)
-    session = replace(
-        session,
-        cluster=replace(session.cluster, restart_s=0.2),
-    )
+    session = replace(session, cluster=replace(session.cluster, restart_s=0.2))
     receiver = Receiver()
     log = RunLog(receiver)
     with agent_site() as site:
