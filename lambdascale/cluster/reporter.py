@@ -26,7 +26,7 @@ class Reporter:
         self._pending: dict[tuple[str, Tier], list[Arrival]] = {}
         self._written: dict[int, list[Write]] = {}
         self._open: dict[int, Callable[[], tuple[Write, ...]]] = {}
-        self._some = asyncio.Event()
+        self._some_came, self._some_written = asyncio.Event(), asyncio.Event()
 
     def connect(self, channel: Channel) -> None:
         """Report to another controller from now on."""
@@ -38,13 +38,13 @@ class Reporter:
     def add(self, model: str, tier: Tier, arrival: Arrival) -> None:
         """Report `arrival` in the copy of `model` in `tier` soon."""
         self._pending.setdefault((model, tier), []).append(arrival)
-        self._some.set()
+        self._some_came.set()
 
     def wrote(self, scale_out: int, write: Write, open_: Callable[[], tuple[Write, ...]]) -> None:
         """Report a write soon, and those that are `open_` then."""
         self._written.setdefault(scale_out, []).append(write)
         self._open[scale_out] = open_
-        self._some.set()
+        self._some_written.set()
 
     def send(self, message: Message) -> None:
         """Send what cannot wait."""
@@ -54,17 +54,24 @@ class Reporter:
 
     async def run(self) -> None:
         """Report for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._coalesce(self._some_came, self.flush))
+            group.create_task(self._coalesce(self._some_written, self._flush_writes))
+
+    async def _coalesce(self, some: asyncio.Event, flush: Callable[[], None]) -> None:
         while True:
-            await self._some.wait()
+            await some.wait()
             await asyncio.sleep(self.report_s)
-            self._some.clear()
-            self.flush()
+            some.clear()
+            flush()
 
     def flush(self) -> None:
-        """Report what has come so far at once."""
+        """Report the blocks that have come so far at once."""
         pending, self._pending = self._pending, {}
         for (model, tier), arrivals in pending.items():
             self.send(Coverage(self._node, model, tier, tuple(arrivals)))
+
+    def _flush_writes(self) -> None:
         written, self._written = self._written, {}
         for scale_out, writes in written.items():
             open_ = self._open.pop(scale_out)()
