@@ -11,6 +11,8 @@ from xdist.remote import Producer
 
 from lambdascale.model.catalogue import load_packed
 from lambdascale.model.packed import PackedModel
+from lambdascale.sim import link
+from lambdascale.transport import incoming
 
 collect_ignore = [
     "rdma"
@@ -31,6 +33,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile | None:
     """Where workers take files, they take what is large one after the other."""
     return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits long for a grant that never comes."""
+    for module in (incoming, link):
+        monkeypatch.setattr(module, "PATIENCE_S", 2.0)
 
 
 @pytest.fixture(scope="session", autouse=True)

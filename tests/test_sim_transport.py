@@ -65,6 +65,7 @@ def test_it_conforms_in_virtual_time(
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.usefixtures("impatient")
 def test_it_conforms_on_the_wall_clock(
     check: Callable[[Opener], Coroutine[None, None, None]],
 ) -> None:

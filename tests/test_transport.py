@@ -9,7 +9,7 @@ from transport_conformance import CHECKS, Check
 from lambdascale.errors import ConfigError
 from lambdascale.transport.registry import ON_ANY_HOST, open_transport
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("impatient")]
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

@@ -36,6 +36,7 @@ async def on_hosts_of_their_own(node: int, secret: bytes, rate: float) -> Transp
 @pytest.mark.parametrize("opener", [on_one_host, on_hosts_of_their_own])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.alone
+@pytest.mark.usefixtures("impatient")
 def test_it_conforms(check: Check, opener) -> None:
     asyncio.run(check(opener))
 
