@@ -50,7 +50,7 @@ test: setup ## Run every test, notebooks included (about fifteen minutes)
 test-rdma: $(INSTALLED) ## Run the tests of real verbs, in a virtual machine where there is no RDMA device (four minutes; Debian)
 	$(VENV_PYTHON) -m lambdascale.provision.softroce
 
-test-cluster: setup $(RAY) ## Test on a real Ray cluster of four shaped hosts on this machine (six minutes, root)
+test-cluster: setup $(RAY) ## Test on a real Ray cluster of four shaped hosts on this machine (four minutes, root)
 	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m lambdascale.provision.emulated -- \
 	  $(VENV_PYTHON) -m pytest tests/cluster --cluster {cluster}
 

@@ -15,7 +15,8 @@ from tiny import TinyModel
 
 from lambdascale.model.catalogue import load_packed
 
-NODES = 2  # of the cluster's; each imports torch for itself
+PLACES = 4  # nodes of the cluster: each has a nursery
+NODES = 2  # of them with an agent
 
 
 class ScaleOut:
@@ -57,7 +58,7 @@ def scale_out(tiny_model: TinyModel, tmp_path: Path, cluster_file: Path) -> Iter
             assert process.stdout.readline(), process.stderr and process.stderr.read()
             begun = ScaleOut(process)
             assert len(begun.agents) == NODES
-            assert len(begun.found) == 2 * NODES, "a nursery each"
+            assert len(begun.found) == PLACES + NODES, "a nursery each"
             yield begun
         finally:
             process.kill()

@@ -45,7 +45,7 @@ def nursery(*preload: str) -> Iterator[Nursery]:
 def born(warm: Nursery) -> None:
     """Wait until a nursery has imported everything: until it has had a child, which has ended."""
     warm.ask({"node": 0, "entry": f"{SYMBOLIC}:idle", "argument": ""})
-    assert b"ended" in os.read(warm.output, 1 << 12)
+    assert b"ended" in warm.hear()
 
 
 def session(
