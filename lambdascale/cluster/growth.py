@@ -9,8 +9,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 
 from lambdascale.clock import now
+from lambdascale.cluster import growth_nodes
 from lambdascale.cluster.barrier import Barrier
-from lambdascale.cluster.growth_plan import GrowthPlan, LocalLoad
+from lambdascale.cluster.growth_plan import GrowthPlan, LocalLoad, setup_s
 from lambdascale.cluster.growth_repair import without
 from lambdascale.cluster.phases import Phases
 from lambdascale.cluster.slices import Slices
@@ -22,7 +23,6 @@ from lambdascale.model.image import ImageSource
 from lambdascale.multicast.schedule import Transfer
 from lambdascale.pipeline.costs import part_nbytes
 from lambdascale.pipeline.formation import Formation
-from lambdascale.setup_times import setup_seconds
 from lambdascale.storage.tiers import Tier
 
 _NOTHING: Mapping[int, Collection[int]] = {}
@@ -56,7 +56,7 @@ class Growth:
         self.resuming: dict[int, None] = {}  # requests that a switch has moved and that wait
         self.pinned = list(pinned)
         self.begun_s = now()
-        self.setup_s = _setup_s(system, image, plan)
+        self.setup_s = setup_s(plan, system, image.layout.nbytes)
         self._model = model
         self._slices = slices
         self._system = system
@@ -71,7 +71,7 @@ class Growth:
         for node, blocks in held.items():
             self._held[node].update(blocks)
         self._expected: Mapping[int, Collection[int]] = held  # or when a repair was planned
-        self._plan_sends(self._dense(slices.transfers(plan.transfers)))
+        self._plan_sends(growth_nodes.sends(plan, slices, held))
         self._spoiled: defaultdict[int, set[int]] = defaultdict(set)  # what nobody sends again
         self._connecting: set[int] = set()
         factor = None if system.barrier or not system.repairs else system.slow_factor
@@ -112,24 +112,7 @@ class Growth:
     def _plan_sends(self, transfers: Sequence[Transfer]) -> None:
         self._transfers = transfers
         self.sending = frozenset(transfer.src for transfer in self.plan.transfers)
-        self._barrier = Barrier(self._groups, transfers)
-
-    @property
-    def _groups(self) -> list[tuple[int, ...]]:
-        nodes = self._slices.nodes
-        return [tuple(n for i in group for n in nodes(i)) for group in self.plan.barriers]
-
-    def _dense(self, transfers: Sequence[Transfer]) -> list[Transfer]:
-        """Leave out what members have; ticks of a group in which nothing is left are no ticks."""
-        sends = [t for t in transfers if t.block not in self._expected.get(t.dst, ())]
-        if not self._expected:
-            return sends
-        group_of = {node: i for i, group in enumerate(self._groups) for node in group}
-        ticks: defaultdict[int, set[int]] = defaultdict(set)
-        for t in sends:
-            ticks[group_of[t.dst]].add(t.tick)
-        number = {(g, tick): n for g in ticks for n, tick in enumerate(sorted(ticks[g]), start=1)}
-        return [Transfer(number[group_of[t.dst], t.tick], *t[1:]) for t in sends]
+        self._barrier = Barrier(growth_nodes.barriers(self.plan, self._slices), transfers)
 
     @property
     def over(self) -> bool:
@@ -143,17 +126,9 @@ class Growth:
 
     def connect(self, send: Send, addresses: Mapping[int, m.Address]) -> bool:
         """Ask for the links that are needed; True if there are none to wait for."""
-        links: defaultdict[int, set[int]] = defaultdict(set)
-        for transfer in self._transfers:
-            links[transfer.src].add(transfer.dst)
-        loading = {n for group in self.plan.groups for i in group for n in self._slices.nodes(i)}
-        express = {node: loading - {node} for node in loading}
-        for instance in self.plan.whole:
-            nodes = set(self._slices.nodes(instance))
-            express |= {node: nodes - {node} for node in nodes if len(nodes) > 1}
-        self._connecting = links.keys() | express.keys()
-        for node in sorted(self._connecting):
-            bulk, others = sorted(links[node]), sorted(express.get(node, ()))
+        wanted = growth_nodes.links(self.plan, self._slices, self._transfers)
+        self._connecting = set(wanted)
+        for node, (bulk, others) in wanted.items():
             known = {peer: addresses[peer] for peer in (*bulk, *others)}
             send(node, m.Connect(self.number, known, tuple(bulk), tuple(others)))
         return not self._connecting
@@ -245,7 +220,7 @@ class Growth:
         self._new_loads = plan.loads[len(self.plan.loads) :]
         self.plan, self.repairing = plan, False
         self.waves.append(wave)
-        self._plan_sends(self._dense(self._slices.transfers(plan.transfers)))
+        self._plan_sends(growth_nodes.sends(plan, self._slices, self._expected))
         self._watch.forget()
 
     def introduce(self, send: Send, addresses: Mapping[int, m.Address]) -> None:
@@ -320,10 +295,3 @@ class Growth:
             block not in own or block in held[instance + at]
             for at, own in enumerate(self._slices.blocks)
         )
-
-
-def _setup_s(system: SystemSpec, image: ImageSource, plan: GrowthPlan) -> float:
-    """Seconds until the system has made its groups ready; 0 if nothing goes over the network."""
-    if not plan.transfers:
-        return 0.0
-    return setup_seconds(system.setup_s, image.layout.nbytes, max(map(len, plan.barriers)))

@@ -16,6 +16,7 @@ from lambdascale.multicast.hosts import Topology, host_schedule
 from lambdascale.multicast.plan import plan
 from lambdascale.multicast.repair import repair
 from lambdascale.multicast.schedule import Schedule, Transfer
+from lambdascale.setup_times import setup_seconds
 from lambdascale.storage.tiers import Tier
 
 HostOf = Callable[[int], int]
@@ -51,6 +52,13 @@ class GrowthPlan:
     @property
     def members(self) -> tuple[int, ...]:
         return (*self.whole, *(node for group in self.groups for node in group))
+
+
+def setup_s(plan: GrowthPlan, system: SystemSpec, nbytes: int) -> float:
+    """Seconds until the system has made its groups ready; 0 if nothing goes over the network."""
+    if not plan.transfers:
+        return 0.0
+    return setup_seconds(system.setup_s, nbytes, max(map(len, plan.barriers)))
 
 
 def plan_growth(

@@ -244,8 +244,7 @@ Record = (
 class RunLog:
     """Collects records and shows each to `watch` as it happens.
 
-    With `every_token` False it wants only the first and the last token of a request; without `keep` it only
-    shows, as what serves for ever must.
+    Without `every_token` it wants the first and the last token of a request; without `keep` it only shows.
     """
 
     def __init__(

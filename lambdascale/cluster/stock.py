@@ -8,24 +8,21 @@ SSD has never leaves.
 from collections.abc import Callable, Iterable, Sequence
 
 from lambdascale.clock import now
-from lambdascale.cluster.assignments import Assignments
 from lambdascale.cluster.deployment import ClusterSpec, Deployment
 from lambdascale.cluster.disks import check_reach, put_on_disks
+from lambdascale.cluster.inventory import Inventory
 from lambdascale.cluster.records import AllocationRecord, ResidencyRecord, RunLog
 from lambdascale.cluster.remnants import Remnants
-from lambdascale.cluster.slices import Slices
 from lambdascale.config import SystemSpec
 from lambdascale.control import messages as m
 from lambdascale.control.keys import new_key
-from lambdascale.model.image import ImageSource
 from lambdascale.storage.copies import Copy
-from lambdascale.storage.residency import Residency
-from lambdascale.storage.tiers import KeepAlive, Tier
+from lambdascale.storage.tiers import Tier
 
 Send = Callable[[int, m.Message], None]
 
 
-class Stock:
+class Stock(Inventory):
     """Assignments and copies; agents are told of every change by `send`."""
 
     def __init__(
@@ -36,21 +33,11 @@ class Stock:
         send: Send,
         log: RunLog,
     ) -> None:
-        keep_alive = KeepAlive(
-            system.gpu_keep_alive_s, system.host_keep_alive_s, system.pinned_hosts
-        )
-        self.residency = Residency(dict.fromkeys(cluster.nodes, cluster.capacity), keep_alive)
-        self._deployments = {d.model: d for d in deployments}
-        self.slices = {
-            d.model: Slices.of(d.image.layout, d.image.blocks, d.nodes_per_instance)
-            for d in deployments
-        }
-        self.assignments = Assignments(cluster.nodes, self.slices)
+        super().__init__(cluster, deployments, system)
         self._demote = system.demote
         self._copies_to_host = system.copy_to_host
         self._send = send
         self._log = log
-        self._missing: dict[tuple[int, Tier, str], set[int]] = {}
         self._keys: dict[tuple[int, str], int] = {}  # of the last copy expected on a GPU
         self._demoting: set[tuple[int, Tier, str]] = set()  # copies that are on their way down
         for deployment in deployments:
@@ -75,22 +62,6 @@ class Stock:
             self.residency.unpin(node, Tier.GPU, model, now())
             self._log.add(AllocationRecord(model, node, self._log.since(), allocated=False))
             self._begin_demotion(node, Tier.GPU, model)
-
-    def holders(self, model: str, tier: Tier) -> tuple[int, ...]:
-        """The instances all of whose nodes have a complete copy of their slice in `tier`."""
-        slices, holding = self.slices[model], self.residency.holders(model, tier)
-        if slices.num_nodes == 1:
-            return holding
-        nodes = set(holding)
-        instances = sorted({slices.instance(node) for node in nodes})
-        return tuple(i for i in instances if nodes.issuperset(slices.nodes(i)))
-
-    def loading(self, model: str) -> tuple[int, ...]:
-        """The assigned instances on whose GPUs the model is not complete yet."""
-        slices, assigned = self.slices[model], self.assignments.of
-        complete = frozenset(self.holders(model, Tier.GPU))
-        instances = dict.fromkeys(slices.instance(n) for n, m in assigned.items() if m == model)
-        return tuple(i for i in instances if i not in complete)
 
     def pin_all(self, model: str, copies: Iterable[tuple[int, Tier]]) -> None:
         """Keep copies of instances while they are sources of a scale-out."""
@@ -134,16 +105,6 @@ class Stock:
         self.residency.complete(node, tier, model, now())
         self._record(model, node, tier, resident=True)
 
-    def lacking(self, node: int, tier: Tier, model: str) -> tuple[int, ...]:
-        """Return the blocks of a copy that is being filled that are not there."""
-        return tuple(sorted(self._missing[node, tier, model]))
-
-    def held(self, node: int, tier: Tier, model: str) -> frozenset[int]:
-        """Return the blocks of a copy that is being filled that are there."""
-        slices = self.slices[model]
-        lacking = self._missing[node, tier, model]
-        return frozenset(slices.blocks[slices.position(node)]).difference(lacking)
-
     def withdraw(self, instance: int, model: str) -> None:
         """An instance comes to nothing: its nodes are free, and forget what is not complete."""
         for node in self._alive(instance, model):
@@ -152,29 +113,6 @@ class Stock:
             self._log.add(AllocationRecord(model, node, self._log.since(), allocated=False))
             if (node, Tier.GPU, model) in self._missing:
                 self._abandon(node, Tier.GPU, model)
-
-    def exists(self, model: str) -> bool:
-        """Is there a complete copy in any tier?"""
-        return any(self.holders(model, tier) for tier in Tier)
-
-    def is_expected(self, instance: int, tier: Tier, model: str) -> bool:
-        """Has every node of an instance got a copy there, complete or to be filled?"""
-        alive = self._alive(instance, model)
-        return len(alive) == self.slices[model].num_nodes and all(
-            self.residency.copy(node, tier, model) is not None for node in alive
-        )
-
-    def _alive(self, instance: int, model: str) -> list[int]:
-        nodes = self.slices[model].nodes(instance)
-        return [node for node in nodes if node in self.assignments.of]
-
-    def base(self, node: int, tier: Tier, model: str) -> int:
-        """Where byte 0 of the image is, or would be, in the arena of a node that holds (a part of) it."""
-        copy = self.residency.copy(node, tier, model)
-        assert copy is not None  # the caller has placed it
-        slices = self.slices[model]
-        offset, _ = slices.span(slices.position(node), self._image(model).blocks)
-        return copy.offset - offset
 
     def target(self, node: int, model: str) -> m.Target:
         """Where on a node's GPU a copy is expected, and by which key it is granted."""
@@ -189,10 +127,6 @@ class Stock:
     def _rekey(self, node: int, model: str) -> None:
         self._keys[node, model] = key = new_key()
         self._send(node, m.Rekey(model, key))
-
-    def nbytes(self, model: str) -> int:
-        """Return the bytes of a whole copy."""
-        return self._image(model).layout.nbytes
 
     def begin(self) -> None:
         """Time counts from now on: keep-alives of what lies in memory begin."""
@@ -293,22 +227,6 @@ class Stock:
             elif not self._begin_demotion(node, tier, model) and not self._is_last(copy):
                 self._drop(copy)
 
-    def _last_ones(self, node: int, tier: Tier) -> frozenset[str]:
-        """The models of which a tier holds a copy that must not go."""
-        copies = self.residency.copies(node, tier)
-        return frozenset(copy.model for copy in copies if self._is_last(copy))
-
-    def _is_last(self, copy: Copy) -> bool:
-        """Is it on no SSD, and in no memory but here? Slices of several instances make none."""
-        model = copy.model
-        if copy.tier is Tier.SSD or self.residency.holders(model, Tier.SSD):
-            return False
-        own = self.slices[model].instance(copy.node), copy.tier
-        if own[0] not in self.holders(model, copy.tier):
-            return False
-        found = ((i, tier) for tier in (Tier.GPU, Tier.HOST) for i in self.holders(model, tier))
-        return all(place == own for place in found)
-
     def _begin_demotion(self, node: int, tier: Tier, model: str) -> bool:
         """Copy it to the next lower tier, if it is idle, not there yet and fits."""
         copy = self.residency.copy(node, tier, model)
@@ -367,6 +285,3 @@ class Stock:
     def _record(self, model: str, node: int, tier: Tier, resident: bool) -> None:
         name = tier.name.lower()
         self._log.add(ResidencyRecord(model, node, name, self._log.since(), resident))
-
-    def _image(self, model: str) -> ImageSource:
-        return self._deployments[model].image
