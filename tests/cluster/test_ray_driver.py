@@ -15,8 +15,7 @@ from tiny import TinyModel
 
 from lambdascale.model.catalogue import load_packed
 
-PLACES = 4  # nodes of the cluster: each has a nursery
-NODES = 2  # of them with an agent
+NODES, SOURCES = 4, 2  # whoever is killed, there is one left to send and one to receive
 
 
 class ScaleOut:
@@ -44,7 +43,7 @@ def scale_out(tiny_model: TinyModel, tmp_path: Path, cluster_file: Path) -> Iter
     cache = tmp_path / "cache"
     model = tiny_model("llama")
     load_packed(str(model), "float32", cache)
-    shape = ("--sources", "1", "--nodes", str(NODES), "--link-gbps", "0.0008", "--max-tokens", "2")
+    shape = ("--sources", str(SOURCES), "--nodes", str(NODES), "--link-gbps", "0.0008", "--max-tokens", "2")
     given = ("--model", str(model), "--prompts", str(prompts), "--cluster", str(cluster_file))
     with subprocess.Popen(
         [sys.executable, "-m", "lambdascale", "scale", *shape, *given],
@@ -58,7 +57,7 @@ def scale_out(tiny_model: TinyModel, tmp_path: Path, cluster_file: Path) -> Iter
             assert process.stdout.readline(), process.stderr and process.stderr.read()
             begun = ScaleOut(process)
             assert len(begun.agents) == NODES
-            assert len(begun.found) == PLACES + NODES, "a nursery each"
+            assert len(begun.found) == 2 * NODES, "a nursery each"
             yield begun
         finally:
             process.kill()
