@@ -137,13 +137,14 @@ class Recovery:
         """Plan anew as soon as everything is quiet, but for slow links."""
         if any(self._noting.values()) or any(self._stopping.values()):
             return
+        any_lost = bool(self._noting)
         self._noting.clear()
         self._stopping.clear()
         for service in self._services.values():
             service.mourn()
             for growth in list(service.growths.values()):  # the earlier ones feed the later ones
                 if growth.repairing:
-                    self._repair(service, growth)
+                    self._repair(service, growth, any_lost)
             for growth in list(service.growths.values()):
                 service.reshape(growth)
         self._delivered.clear()
@@ -152,7 +153,7 @@ class Recovery:
         if not self._repairs:
             self._decide()
 
-    def _repair(self, service: Service, growth: Growth) -> None:
+    def _repair(self, service: Service, growth: Growth, any_lost: bool) -> None:
         delivered, late = self._known(growth)
         due, is_expected = growth.due(delivered), self._stock.is_expected
         held = {i: b for i, b in due.items() if is_expected(i, Tier.GPU, service.model)}
@@ -171,8 +172,9 @@ class Recovery:
             self._stock.nbytes(service.model) / self._cluster.link_rate
         )  # 0 if that is infinite
         growth.repair(plan, wave, copy_s / growth.num_blocks)
-        for instance in plan.members if not late else ():  # what is late comes under the key of now
-            self._stock.rekey(instance, service.model)
+        if any_lost and not late:  # else what is late, or sent again, comes under the key of now
+            for instance in plan.members:
+                self._stock.rekey(instance, service.model)
         number, sends = growth.number, len(plan.transfers)
         self._log.add(RepairRecord(number, service.model, sends, self._log.since()))
         if not self._cluster.preconnect:

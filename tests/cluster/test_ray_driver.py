@@ -43,7 +43,16 @@ def scale_out(tiny_model: TinyModel, tmp_path: Path, cluster_file: Path) -> Iter
     cache = tmp_path / "cache"
     model = tiny_model("llama")
     load_packed(str(model), "float32", cache)
-    shape = ("--sources", str(SOURCES), "--nodes", str(NODES), "--link-gbps", "0.0008", "--max-tokens", "2")
+    shape = (
+        "--sources",
+        str(SOURCES),
+        "--nodes",
+        str(NODES),
+        "--link-gbps",
+        "0.0008",
+        "--max-tokens",
+        "2",
+    )
     given = ("--model", str(model), "--prompts", str(prompts), "--cluster", str(cluster_file))
     with subprocess.Popen(
         [sys.executable, "-m", "lambdascale", "scale", *shape, *given],
