@@ -160,7 +160,8 @@ class Recovery:
         on_disk = set(self._stock.holders(service.model, Tier.SSD))
         disks = [instance for instance in held if instance in on_disk]
         remains = Remains(held, self._sources(service, growth, held), disks, growth.slow, late)
-        goes_on = self._repairs or growth.plan.loads  # a load that is under way is not taken back
+        # a load that is under way is not taken back, nor is what serves
+        goes_on = self._repairs or growth.plan.loads or growth.formation.complete
         plan = repaired(growth.plan, remains, growth.num_blocks) if goes_on else None
         if plan is None:
             service.losses.give_up(growth)

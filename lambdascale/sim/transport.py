@@ -138,6 +138,7 @@ class SimTransport:
         self.network.detach(self.address)
         for link in list(self._incoming):
             link.fail(f"it was {why}")
+            link.cut()  # what the dead have left on it, too
         for link in list(self._outgoing):
             link.fail(f"our own transport was {why}", dead)
         self._regions.clear()
