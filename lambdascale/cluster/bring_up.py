@@ -21,7 +21,7 @@ BRING_UP = -1  # the token of links that no scale-out has asked for
 
 
 async def bring_up(
-    system: SystemSpec,
+    prepare: m.Prepare,
     cluster: ClusterSpec,
     services: Mapping[str, Service],
     stock: Stock,
@@ -35,7 +35,7 @@ async def bring_up(
     with _all_alive():
         await members.join()
         log.phase("agents up")
-        members.tell(cluster.nodes, preparation(system, cluster, services))
+        members.tell(cluster.nodes, prepare)
         found = await _take_over(stock, members, log)
         await _fill(services, stock, members, found)
         log.phase("prepared")

@@ -47,7 +47,6 @@ class Controller:
         log: RunLog,
     ) -> None:
         check(system, cluster, tuple(deployments))
-        self._system = system
         self._cluster = cluster
         self._members = members
         self._log = log
@@ -63,8 +62,8 @@ class Controller:
             system, cluster, self.services, self.stock, self._balance.expansion, members, log,
             self._balance.decide,
         )  # fmt: skip
-        prepare = preparation(system, cluster, self.services)
-        self._returns = Returns(prepare, cluster, self.stock, self._recovery, members, log)
+        self._prepare = preparation(system, cluster, self.services)
+        self._returns = Returns(self._prepare, cluster, self.stock, self._recovery, members, log)
         self._heartbeat = Heartbeat(members, cluster.heartbeat_s, cluster.silence_s)
         self._balance.paused = lambda: self._recovery.under_way
         self._pending = 0
@@ -85,7 +84,7 @@ class Controller:
         self._pending = len(requests)
         async with deadline(self._cluster.timeout_s, "the whole run"):
             await bring_up(
-                self._system, self._cluster, self.services, self.stock, self._members, log
+                self._prepare, self._cluster, self.services, self.stock, self._members, log
             )
             await self._serve(requests)
             log.phase("finished")
@@ -147,7 +146,7 @@ class Controller:
         log.restart()
         async with deadline(self._cluster.timeout_s, "the start of the cluster"):
             await bring_up(
-                self._system, self._cluster, self.services, self.stock, self._members, log
+                self._prepare, self._cluster, self.services, self.stock, self._members, log
             )
         self._open = True
         ready.set()

@@ -11,9 +11,9 @@ from types import MappingProxyType
 import msgspec
 
 from lambdascale.errors import ConfigError
-from lambdascale.transport.base import Lane, Link, Notice, PeerLost, Region
+from lambdascale.transport.base import Lane, Link, Region
 from lambdascale.transport.dock import Dock
-from lambdascale.transport.grants import Span
+from lambdascale.transport.docked import Docked
 from lambdascale.transport.stream import StreamTransport
 
 SHM = "shm"
@@ -33,7 +33,7 @@ def this_host() -> str:
     return f"{BOOT.read_text(encoding='ascii').strip()}/{NETWORK.readlink()}"
 
 
-class AutoTransport:
+class AutoTransport(Docked):
     """A `Transport` of several bodies on one dock, best first; the one that makes regions is `maker`.
 
     `host` is what `this_host` says.
@@ -42,8 +42,7 @@ class AutoTransport:
     def __init__(
         self, dock: Dock, bodies: Mapping[str, StreamTransport], maker: StreamTransport, host: str
     ) -> None:
-        self.node = dock.node
-        self._dock = dock
+        super().__init__(dock)
         self._bodies = MappingProxyType(dict(bodies))
         self._maker = maker
         self._host = host
@@ -56,18 +55,6 @@ class AutoTransport:
     async def register(self, key: int, nbytes: int, touched: bool = True) -> Region:
         return await self._maker.register(key, nbytes, touched)
 
-    def grant(self, key: int, region: int, spans: Sequence[Span]) -> None:
-        self._dock.grant(key, region, spans)
-
-    async def revoke(self, key: int) -> None:
-        await self._dock.revoke(key)
-
-    def renew(self) -> None:
-        self._dock.renew()
-
-    async def fence(self, peer: int) -> None:
-        await self._dock.fence(peer)
-
     async def connect(self, peer: int, address: str, lane: Lane) -> Link:
         try:
             theirs = msgspec.json.decode(address, type=Addresses)
@@ -76,12 +63,9 @@ class AutoTransport:
         way = choose([*self._bodies], [*theirs.ways], same_host=theirs.host == self._host)
         return await self._bodies[way].connect(peer, theirs.ways[way], lane)
 
-    async def receive(self) -> Notice | PeerLost:
-        return await self._dock.receive()
-
     async def close(self) -> None:
         """The maker goes last: the regions are its."""
-        self._dock.shut()
+        self.dock.shut()
         for body in self._bodies.values():
             if body is not self._maker:
                 await body.leave()

@@ -8,15 +8,14 @@ import asyncio
 import logging
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import Protocol, Self
 
 from lambdascale.errors import LambdaScaleError, PeerGoneError
 from lambdascale.transport.auth import check_secret
-from lambdascale.transport.base import Lane, Link, Notice, PeerLost
+from lambdascale.transport.base import Lane, Link
 from lambdascale.transport.dock import Dock, Follower
-from lambdascale.transport.grants import Span
+from lambdascale.transport.docked import Docked
 from lambdascale.transport.handshake import Guest, admit, introduce
 from lambdascale.transport.memory import MemoryRegion
 
@@ -31,12 +30,11 @@ class End(Protocol):
     async def close(self) -> None: ...
 
 
-class StreamTransport(ABC):
+class StreamTransport(Docked, ABC):
     """A `Transport` whose links begin on stream sockets; what a node has is in its `dock`."""
 
     def __init__(self, dock: Dock, secret: bytes) -> None:
-        self.dock = dock
-        self.node = dock.node
+        super().__init__(dock)
         self.address = ""
         self._secret = check_secret(secret)
         self._ends: dict[End, None] = {}
@@ -73,18 +71,6 @@ class StreamTransport(ABC):
 
     async def register(self, key: int, nbytes: int, touched: bool = True) -> MemoryRegion:
         return await self.dock.register(key, nbytes, touched, self._allocate)
-
-    def grant(self, key: int, region: int, spans: Sequence[Span]) -> None:
-        self.dock.grant(key, region, spans)
-
-    async def revoke(self, key: int) -> None:
-        await self.dock.revoke(key)
-
-    def renew(self) -> None:
-        self.dock.renew()
-
-    async def fence(self, peer: int) -> None:
-        await self.dock.fence(peer)
 
     def _allocate(self, key: int, nbytes: int, touched: bool, pool: Executor) -> MemoryRegion:
         """Make the memory of a region, on a thread of the pool. Raises ConfigError."""
@@ -142,9 +128,6 @@ class StreamTransport(ABC):
             self.dock.follow(end)
             if self.dock.is_fenced(guest):
                 await end.close()
-
-    async def receive(self) -> Notice | PeerLost:
-        return await self.dock.receive()
 
     async def close(self) -> None:
         self.dock.shut()
