@@ -16,7 +16,7 @@ from pathlib import Path
 from lambdascale.errors import ConfigError, LambdaScaleError
 from lambdascale.fleet.placement import Placement
 from lambdascale.provision.cluster_file import ClusterFile, write_cluster
-from lambdascale.provision.namespaces import Host, Namespaces, missing
+from lambdascale.provision.namespaces import Namespaces, missing
 from lambdascale.provision.ray_nodes import RayNodes
 from lambdascale.units import gbps
 
@@ -25,8 +25,10 @@ CANNOT, INTERRUPTED = 2, 130  # exit statuses
 
 
 @contextmanager
-def emulated(num_hosts: int, link_gbps: float, per_node: int = 1) -> Iterator[tuple[Host, Path]]:
-    """Yield host 0 and the cluster file of `num_hosts` Ray nodes with links of `link_gbps`."""
+def emulated(
+    num_hosts: int, link_gbps: float, per_node: int = 1
+) -> Iterator[tuple[Namespaces, Path]]:
+    """Yield the hosts and the cluster file of `num_hosts` Ray nodes with links of `link_gbps`."""
     if find_spec("ray") is None:
         raise ConfigError("Ray is not installed; pip install 'lambdascale[cluster]'")
     if reason := missing():
@@ -39,7 +41,7 @@ def emulated(num_hosts: int, link_gbps: float, per_node: int = 1) -> Iterator[tu
         path = Path(folder, "emulated.yaml")
         agents = Placement(ray.address, num_hosts, per_node, network=hosts.network)
         write_cluster(path, ClusterFile(agents, imposed_gbps=link_gbps))
-        yield hosts.hosts[0], path
+        yield hosts, path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("argv", nargs="+", metavar="COMMAND", help=f"{CLUSTER}: the cluster file")
     options = parser.parse_args(arguments)
     try:
-        with emulated(options.nodes, options.gbps, options.per_node) as (host, path):
+        with emulated(options.nodes, options.gbps, options.per_node) as (hosts, path):
             argv = [word.replace(CLUSTER, str(path)) for word in options.argv]
-            return subprocess.run(host.command(*argv), check=False).returncode
+            return subprocess.run(hosts.hosts[0].command(*argv), check=False).returncode
     except LambdaScaleError as error:
         print(f"emulated cluster: {error}", file=sys.stderr)
         return CANNOT
