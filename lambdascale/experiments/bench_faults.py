@@ -1,8 +1,8 @@
 """What a fault costs a scale-out of running agents, on links that the kernel shapes.
 
-SmolLM2 (538 MB) is loaded by agents that Ray placed in namespaces of their own, under the controller, while one
-is killed (SIGKILL) or has a link at a quarter of the rate. A ratio is to the undisturbed scale-out of the same
-pass; *copies* are seconds ÷ (bytes ÷ link rate). Emulated; needs root and the cluster extra.
+SmolLM2 (538 MB) is loaded by agents that Ray placed in namespaces of their own, under the controller, while
+one is killed (SIGKILL) or has a link at a quarter of the rate. A ratio is to the undisturbed scale-out of the
+same pass; *copies* are seconds ÷ (bytes ÷ link rate). Emulated; needs root and the cluster extra.
 """
 
 import argparse
@@ -64,9 +64,10 @@ def ratios(rows: pd.DataFrame) -> pd.DataFrame:
     """Return `sources nodes blocks fault runs copies median worst again`: ratios, to undisturbed."""
     healthy = rows[rows["fault"] == NOTHING].set_index(["pass", *KEYS])["seconds"]
     mine = rows.join(healthy.rename("healthy_s"), on=["pass", *KEYS])
-    each = mine.assign(ratio=mine["seconds"] / mine["healthy_s"]).groupby([*KEYS, "fault"])
+    copies, over_healthy = mine["seconds"] / one_copy_s(), mine["seconds"] / mine["healthy_s"]
+    each = mine.assign(copies=copies, ratio=over_healthy).groupby([*KEYS, "fault"])
     columns = {
-        "runs": each.size(), "copies": each["seconds"].median() / one_copy_s(), "median": each["ratio"].median(),
+        "runs": each.size(), "copies": each["copies"].median(), "median": each["ratio"].median(),
         "worst": each["ratio"].max(), "again": each["again"].max(),
     }  # fmt: skip
     return pd.DataFrame(columns).reset_index()
