@@ -13,6 +13,7 @@ import msgspec
 import pandas as pd
 
 from lambdascale.config import ScaleSpec
+from lambdascale.errors import ConfigError
 from lambdascale.experiments.agents import agent_site
 from lambdascale.experiments.clusters import Cluster
 from lambdascale.experiments.reaper import Deaths
@@ -72,10 +73,15 @@ def scale_out(
     at: float | None = None,
     healthy_s: float = 0.0,
 ) -> Seen:
-    """Run once; `node` is the slow one, or if there is a moment `at` (of `healthy_s`), killed then."""
+    """Run once; `node` is the slow one, or if there is a moment `at` (of `healthy_s`), killed then.
+
+    Raises ConfigError if it was over by then.
+    """
     deaths: Deaths = () if node is None or at is None else ((node, at * healthy_s),)
-    blocks = run(dying(spec, deaths), site=site).blocks
-    others: pd.DataFrame = blocks[blocks["node"] != node]
+    result = run(dying(spec, deaths), site=site)
+    if deaths and result.losses.empty:
+        raise ConfigError(f"the scale-out was over when node {node} was to die; kill it earlier")
+    others: pd.DataFrame = result.blocks[result.blocks["node"] != node]
     again = int((others.groupby(["node", "block"]).size() - 1).sum())
     seconds, scale = float(others["verified_s"].max()), spec.scale
     return Seen(

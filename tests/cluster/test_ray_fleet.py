@@ -13,10 +13,12 @@ from lambdascale.control.base import Control
 from lambdascale.control.streams import StreamControl
 from lambdascale.engine.device import DeviceModel
 from lambdascale.experiments.clusters import Cluster
+from lambdascale.experiments.faulty_scale_outs import RECEIVER, SOURCE, scale_out
 from lambdascale.experiments.parity import reference_outputs
 from lambdascale.experiments.prompts import questions
 from lambdascale.experiments.run import run
 from lambdascale.experiments.spec import RunSpec
+from lambdascale.experiments.systems import system
 from lambdascale.fleet.base import Fleet
 from lambdascale.fleet.placement import Placement
 from lambdascale.fleet.ray import RaySite
@@ -55,6 +57,19 @@ def test_a_scale_out_over_ray_gives_the_tokens_of_transformers(site: RaySite, cl
     assert set(result.blocks["node"]) == {2, 3}
     assert "pipeline" in set(result.tokens["kind"]), "it served while blocks were in flight"
     assert result.blocks["verified_s"].max() > 0.9 * nbytes / spec.rate, "the link held it up"
+
+
+@pytest.mark.parametrize(("fault", "node"), [(SOURCE, 1), (RECEIVER, 3)])
+def test_after_a_death_survivors_get_the_rest_and_nothing_twice(
+    fault: str, node: int, site: RaySite, cluster: Cluster
+):
+    """How long it takes them is measured by `bench_faults`."""
+    scale = ScaleSpec(num_sources=2, num_nodes=4, num_blocks=32)
+    spec = cluster.placed(RunSpec(system=system("lambdascale").spec, scale=scale))
+    one_copy_s = load_packed(spec.model, spec.dtype).layout.nbytes / spec.rate
+    seen = scale_out(site, spec, fault, node, at=0.5, healthy_s=one_copy_s)
+    assert seen.again == 0
+    assert seen.seconds > 0.9 * one_copy_s
 
 
 def test_agents_stand_on_nodes_of_their_own(site: RaySite, placement: Placement):
