@@ -63,7 +63,7 @@ reproduce: setup $(if $(filter cluster,$(PROFILE)),$(RAY)) ## Kick the tires, me
 figures: $(INSTALLED) ## Draw every figure again from committed results (FROM=reference) or a folder of results
 	$(VENV_PYTHON) -m lambdascale.experiments.redraw $(if $(filter reference,$(FROM)),,--source $(FROM))
 
-reference: $(INSTALLED) ## Commit the small results of a completed `make reproduce` to results/reference
+reference: $(INSTALLED) ## Copy the small results of a completed `make reproduce PROFILE=paper` to results/reference
 	$(VENV_PYTHON) -m lambdascale.experiments.reference --profile paper
 	$(VENV_PYTHON) -m lambdascale.experiments.readme
 

@@ -90,6 +90,21 @@ def test_what_a_node_holds_rises_to_all_and_ends_with_it(result: RunResult):
     assert (survivor.diff() < 0).sum() == 1, "it drops what it has, once"
 
 
+def test_requests_have_moved_if_who_answered_them_died_and_not_if_they_were_switched():
+    healthy = virtual_spec(SOURCES, NODES, BLOCKS)
+    requests = some_requests(24, max_tokens=96)
+    undisturbed = Cluster(healthy, requests).run()
+    assert undisturbed.tokens.groupby("request")["pipeline"].nunique().max() > 1, "some switch"
+    assert study.moved(undisturbed) == set()
+    first = undisturbed.tokens.sort_values("time_s").iloc[0]
+    death = (int(first["node"]), float(first["time_s"]) + 1e-4)
+    result = Cluster(study.dying(healthy, (death,)), requests).run()
+    answered = result.tokens[result.tokens["time_s"] < result.losses["time_s"].item()]
+    theirs = answered[answered["node"] == death[0]]
+    assert theirs["request"].nunique()
+    assert study.moved(result) == set(theirs["request"])
+
+
 def test_every_death_and_first_token_is_a_mark():
     spec = replace(virtual_spec(SOURCES, NODES, BLOCKS), label="three die")
     spec = study.dying(spec, ((3, 0.6), (0, 0.7), (5, 0.8)))

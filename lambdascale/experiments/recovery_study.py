@@ -67,6 +67,16 @@ def first_tokens(result: RunResult) -> pd.DataFrame:
     return first.reset_index()
 
 
+def moved(result: RunResult) -> set[int]:
+    """Return the requests that had tokens of a server which a death ended, and the rest of another."""
+    ended = result.pipelines.merge(result.losses[["run", "node", "time_s"]], on=["run", "node"])
+    broken = set(ended.loc[~(ended["dissolved_s"] < ended["time_s"]), "pipeline"])
+    tokens = result.tokens.sort_values(["request", "position"])
+    there = tokens.loc[tokens["pipeline"].isin(broken), "request"]
+    last = tokens.groupby("request")["pipeline"].last()
+    return {request for request in there if last[request] not in broken}
+
+
 def timeline(result: RunResult) -> tuple[pd.DataFrame, ...]:
     """Return what `figures.recovery` draws."""
     serving = result.pipelines[["run", "kind", "node", "formed_s", "dissolved_s"]]

@@ -1,6 +1,7 @@
 """A trace with and without kills: when requests had first tokens, and when nodes died (beyond the paper)."""
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from pandas import DataFrame
 
 from lambdascale.figures import style
@@ -10,7 +11,7 @@ _COLORS = ("#0173b2", "#d55e00")
 
 @style.styled
 def draw(requests: DataFrame, kills: DataFrame, *, provenance: str) -> Figure:
-    """Draw a dot per request and a line per kill; below, the share of requests by their time to first token.
+    """Draw a dot per request and a line per kill; beside it, the share of requests by time to first token.
 
     requests: `run arrival_s ttft_s`; kills: `run at_s`, possibly without rows.
     """
@@ -25,11 +26,16 @@ def draw(requests: DataFrame, kills: DataFrame, *, provenance: str) -> Figure:
         )
         shares = [(i + 1) / len(mine) for i in range(len(mine))]
         panels[1].step(mine["ttft_s"], shares, where="post", color=color, label=run)
-    for at_s in kills["at_s"]:
-        panels[0].axvline(at_s, ls=":", lw=1.5, color="black", gid="kills")
+    for number, at_s in enumerate(kills["at_s"]):
+        label = "" if number else "an agent is killed"
+        panels[0].axvline(at_s, ls=":", lw=1.5, color="black", gid="kills", label=label)
     panels[0].set(xlabel="arrival (s)", ylabel="time to first token (s)", yscale="log")
     panels[1].set(
         xlabel="time to first token (s)", xscale="log", ylabel="share of requests", ylim=(0, 1)
     )
-    style.legend_below(sheet, panels[0], ncols=2)
+    for axis in (panels[0].yaxis, panels[1].xaxis):
+        axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.set_minor_formatter(NullFormatter())
+    style.legend_below(sheet, panels[0], ncols=3)
     return sheet

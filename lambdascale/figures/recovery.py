@@ -1,6 +1,6 @@
 """What each node holds while others die: one lane per node, one panel per run (beyond the paper).
 
-    node 4   ▁▂▃▄▅✕             how much of the model it holds, from nothing to all of it; ✕: it dies
+    node 4   ▁▂▃▄▅✕             how much of the model it holds, from none to all; ✕: its end is noticed
              [stage ]           the strip below: what it serves as meanwhile
 
 A grey band reaches from the moment a death is noticed until what is left is planned anew: nothing new is
@@ -101,9 +101,9 @@ def _strips(panel: Axes, serving: DataFrame, rows: Mapping[int, int], end_s: flo
 def _legend(answers: bool) -> list[Patch | Line2D]:
     first = Line2D([], [], ls="", marker="*", color="black", ms=9, label="first token")
     return [
-        Patch(color=_HELD_COLOR, label="share of the model held"),
+        Patch(color=_HELD_COLOR, label="share of the model held (full: all)"),
         *(Patch(color=style.KIND_COLORS[k], label=name) for k, name in _KIND_NAMES.items()),
-        Line2D([], [], ls="", marker="X", color=_DEATH_COLOR, ms=9, label="the node dies"),
+        Line2D([], [], ls="", marker="X", color=_DEATH_COLOR, ms=9, label="its death is noticed"),
         Patch(color=_QUIET_COLOR, label="until planned anew"),
         Line2D([], [], ls="", marker="|", mew=1.5, color="black", ms=10, label="complete"),
         *([first] if answers else []),
