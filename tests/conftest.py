@@ -1,5 +1,6 @@
 """Shared fixtures: tiny random-weight models of every architecture, and the catalogued real one."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--clients", type=int, default=0, help="clients of the endpoint (default none)"
     )
     parser.addoption("--load-s", type=float, default=120.0, help="seconds that they ask for (120)")
+
+
+def pytest_configure() -> None:
+    """A shell's background jobs ignore interrupts, and so would all that tests start and interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

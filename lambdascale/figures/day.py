@@ -17,11 +17,11 @@ def draw(frame: DataFrame, provenance: str, title: str) -> Figure:
     times = frame["from_s"] / seconds
     sheet, ((rate,), (gpus,)) = style.grid(title, [1.5, 2.2], [8.0], provenance)
     rate.fill_between(times, frame["requests_per_s"], step="post", color="0.6", lw=0)
-    rate.set_ylabel("requests/s")
+    rate.set_ylabel("requests/s\n(mean of a span)")
     rate.tick_params(labelbottom=False)
     color = color_of("lambdascale")
     gpus.fill_between(times, frame["gpus"], step="post", color=color, lw=0, alpha=0.75)
-    gpus.set_ylabel("GPUs held at once")
+    gpus.set_ylabel("GPUs held at once\n(most in a span)")
     gpus.set_xlabel(f"time since the first request ({unit})")
     for axes in (rate, gpus):
         axes.set_xlim(0, float(times.max()))
