@@ -13,6 +13,16 @@ def row(turn: int, fault: str, seconds: float, again: int = 0) -> dict[str, obje
     return {"pass": turn, **shape, "fault": fault, "seconds": seconds, "again": again}
 
 
+def test_what_cannot_be_run_is_refused_before_a_cluster_is_made(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        bench_faults.main(["--passes", "0"])
+    assert "--passes must be at least 1" in capsys.readouterr().err
+    assert bench_faults.main(["--blocks", "1"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "bench_faults: blocks is 1; use at least one per source"
+    )
+
+
 def test_a_ratio_is_to_the_undisturbed_scale_out_of_the_same_pass(smollm2: PackedModel):
     rows = [row(0, NOTHING, 10), row(0, RECEIVER, 11), row(0, RECEIVER, 12, again=1)]
     rows += [row(1, NOTHING, 20), row(1, RECEIVER, 21), row(1, SLOW, 30)]

@@ -73,6 +73,7 @@ class Sends:
 
     `slow`: peers that are known to be. `wrote` is told of each write and its seconds. `delivered`: what has
     reached its peer so far; `under_way`: what has begun, and when. `changed`: something may go on.
+    `in_order`: nobody is passed by (`Window`).
     """
 
     transfers: Sequence[Transfer]
@@ -86,6 +87,7 @@ class Sends:
     under_way: dict[asyncio.Task[None], tuple[Transfer, float]] = field(default_factory=dict)
     course: Course = field(default_factory=Course)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    in_order: bool = False
 
     async def quiet(self, slow: Collection[int]) -> None:
         """Wait until those that are under way now have ended, but for those to and from `slow` nodes."""
@@ -100,7 +102,7 @@ class Sends:
         await self.course.run(partial(self._begin_all, is_here, deliver))
 
     async def _begin_all(self, is_here: IsHere, deliver: Deliver, group: asyncio.TaskGroup) -> None:
-        window, begun_s = Window(self.window, self.slow), now()
+        window, begun_s = Window(self.window, self.slow, self.in_order), now()
         links: dict[int, deque[tuple[int, Transfer]]] = {}
         for at, transfer in enumerate(self.transfers):
             links.setdefault(transfer.dst, deque()).append((at, transfer))

@@ -8,8 +8,9 @@ same pass; *copies* are seconds ÷ (bytes ÷ link rate). Emulated; needs root an
 import argparse
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from lambdascale.experiments.faulty_scale_outs import NOTHING, SHAPES, SLOW_SHAP
 from lambdascale.experiments.manifest import write_manifest
 from lambdascale.experiments.spec import RunSpec
 from lambdascale.model.catalogue import load_packed
+from lambdascale.multicast.schedule import check_request
 from lambdascale.provision.emulated import emulated
 from lambdascale.provision.namespaces import CONGESTION, Namespaces
 from lambdascale.units import gbps
@@ -90,14 +92,18 @@ def save(folder: Path, rows: pd.DataFrame) -> None:
     write_manifest(folder, stated)
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Print a table; with a folder, keep every scale-out there. Return an exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--passes", type=int, default=PASSES, help=f"default {PASSES}")
     parser.add_argument("--blocks", type=int, nargs="+", default=BLOCKS, help=f"default {BLOCKS}")
     parser.add_argument("--out", type=Path, help="a folder for rounds.csv and manifest.json")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
+    if arguments.passes < 1:
+        parser.error("--passes must be at least 1")
     try:
+        for (sources, nodes), num_blocks in product(SHAPES, arguments.blocks):
+            check_request(nodes, sources, num_blocks)
         rows = seen(arguments.passes, tuple(arguments.blocks))
     except LambdaScaleError as error:
         print(f"bench_faults: {error}", file=sys.stderr)

@@ -8,7 +8,6 @@ its floor, so the point measures the processor and is not counted.
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from pandas import DataFrame
 
 from lambdascale.figures import style
@@ -77,6 +76,4 @@ def _axes(above: Axes, below: Axes, low: float, high: float) -> None:
     above.set_ylabel("predicted (s)")
     below.set(xlabel="measured (s)", ylabel="error (%)")
     for axis in (above.xaxis, above.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(NullFormatter())
+        style.plain_log(axis, (1.0, 2.0, 5.0))

@@ -1,7 +1,6 @@
 """A trace with and without kills: when requests had first tokens, and when nodes died (beyond the paper)."""
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 from pandas import DataFrame
 
 from lambdascale.figures import style
@@ -34,8 +33,6 @@ def draw(requests: DataFrame, kills: DataFrame, *, provenance: str) -> Figure:
         xlabel="time to first token (s)", xscale="log", ylabel="share of requests", ylim=(0, 1)
     )
     for axis in (panels[0].yaxis, panels[1].xaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-        axis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.set_minor_formatter(NullFormatter())
+        style.plain_log(axis, (1.0, 3.0))
     style.legend_below(sheet, panels[0], ncols=3)
     return sheet

@@ -14,8 +14,10 @@ from typing import Any, ParamSpec, TypeVar
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import LogLocator, NullFormatter
 from pandas import DataFrame
 from PIL import Image
 
@@ -130,6 +132,13 @@ def legend_below(sheet: Figure, axes: Axes, ncols: int) -> None:
     """Put the legend of one panel, which holds for all, below the panels."""
     handles, labels = axes.get_legend_handles_labels()
     sheet.legend(handles, labels, loc="outside lower left", ncols=ncols, frameon=False)
+
+
+def plain_log(axis: Axis, subs: Sequence[float]) -> None:
+    """Label a logarithmic axis by plain numbers, at these multiples of powers of ten."""
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def need(frame: DataFrame, name: str, columns: str) -> None:

@@ -23,6 +23,7 @@ class Multicast(Protocol):
     """What the validator and the evaluator of times need to know; `Schedule` and `Repair` have it.
 
     `held`: per node, the blocks it holds before tick 1. `subgroups`: who waits for whom at a barrier.
+    `in_order`: it was made for slow links, so that no send overtakes one before it.
     """
 
     @property
@@ -35,11 +36,16 @@ class Multicast(Protocol):
     def transfers(self) -> tuple[Transfer, ...]: ...
     @property
     def held(self) -> tuple[frozenset[int], ...]: ...
+    @property
+    def in_order(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A complete plan: `transfers` in tick order, and the sub-groups (source first) it was made of."""
+    """A complete plan: `transfers` in tick order, and the sub-groups (source first) it was made of.
+
+    `in_order`: see `Multicast`.
+    """
 
     algorithm: str
     num_nodes: int
@@ -47,6 +53,7 @@ class Schedule:
     num_blocks: int
     subgroups: tuple[tuple[int, ...], ...]
     transfers: tuple[Transfer, ...]
+    in_order: bool = False
 
     @property
     def num_ticks(self) -> int:
@@ -80,6 +87,7 @@ class Repair:
     survivors: tuple[int, ...]
     held: tuple[frozenset[int], ...]
     transfers: tuple[Transfer, ...]
+    in_order: bool = False
 
     @property
     def num_ticks(self) -> int:

@@ -136,7 +136,7 @@ class _Run:
         self._times = [[0.0 if m in held else math.inf for m in range(b)] for held in schedule.held]
         self._egress = [0.0] * n
         self._ingress = [0.0] * n
-        self._senders = [_Sender(Window(window)) for _ in range(n)]
+        self._senders = [_Sender(Window(window, in_order=schedule.in_order)) for _ in range(n)]
         for at, transfer in enumerate(schedule.transfers):
             links = self._senders[transfer.src].links
             links.setdefault(transfer.dst, deque()).append((at, transfer))

@@ -47,7 +47,7 @@ def weighted(
         for transfer in lay(_group([per_node[n] for n in group], num_blocks), group, blocks)
     ]
     transfers.sort(key=lambda transfer: transfer.tick)
-    return Schedule(NAME, len(rates), num_sources, num_blocks, groups, tuple(transfers))
+    return Schedule(NAME, len(rates), num_sources, num_blocks, groups, tuple(transfers), True)
 
 
 def _group(rates: Sequence[float], num_blocks: int) -> list[Transfer]:
@@ -68,6 +68,6 @@ def _with_pace(usable: Sequence[float], num_blocks: int, pace: float) -> list[Tr
 def _stretch(transfers: Sequence[Transfer], usable: Sequence[float], num_blocks: int) -> float:
     """Return the largest ratio of a member's completion to the time its own link takes for a copy."""
     members = tuple(range(len(usable)))
-    plan = Schedule(NAME, len(usable), 1, num_blocks, (members,), tuple(transfers))
+    plan = Schedule(NAME, len(usable), 1, num_blocks, (members,), tuple(transfers), True)
     times = arrival_times(plan, usable, block_nbytes=1.0)
     return max(max(times[at]) * usable[at] / num_blocks for at in members[1:])

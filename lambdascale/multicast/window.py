@@ -3,7 +3,8 @@
 `size` writes are in flight at most, in the order of the plan. If all receivers are alike that is all there
 is. A write that is still under way when `size` later ones to others have ended marks its link as *behind*:
 from then on it has a window of its own, so that it holds up nobody, until nothing overtakes it any more.
-Links to peers that are known to be `slow` are behind from the start and remain so.
+Links to peers that are known to be `slow` are behind from the start and remain so. A plan that was made for
+slow links keeps its order (`in_order`): nothing is behind.
 Nothing here depends on time: a prediction (`timing`) and the agents (`cluster.sends`) decide alike.
 """
 
@@ -32,8 +33,9 @@ class Window:
     (2, True)
     """
 
-    def __init__(self, size: int, slow: Collection[int] = ()) -> None:
+    def __init__(self, size: int, slow: Collection[int] = (), in_order: bool = False) -> None:
         self._size = size
+        self._in_order = in_order
         self._slow = frozenset(slow)
         self._flights: list[Flight] = []
         self._behind = set(slow)
@@ -54,7 +56,7 @@ class Window:
         at = self._flights.index(flight)
         for earlier in self._flights[:at]:
             earlier.overtaken += earlier.peer != flight.peer
-            if earlier.overtaken >= self._size:
+            if earlier.overtaken >= self._size and not self._in_order:
                 self._behind.add(earlier.peer)
         if not flight.overtaken and flight.peer not in self._slow:
             self._behind.discard(flight.peer)

@@ -25,7 +25,7 @@ from lambdascale.fleet.ray import RaySite
 from lambdascale.model.catalogue import load_packed
 
 STEP_S = (
-    0.25  # of a decode step: the sources alone would take 9 s for what is asked, a load takes 4 s
+    0.25  # of a decode step: the sources alone would take 9 s for all answers, a load takes 4 s
 )
 
 

@@ -109,7 +109,8 @@ class Ours:
     async def _multicast(self) -> None:
         targets = {transfer.dst: Target(0, GPU) for transfer in self._sends}
         async with asyncio.TaskGroup() as group:
-            sends = Sends(self._sends, targets, self._task.window, Ticks(barrier=False))
+            in_order, ticks = self._schedule.in_order, Ticks(barrier=False)
+            sends = Sends(self._sends, targets, self._task.window, ticks, in_order=in_order)
             group.create_task(self._copy.send_all(sends))
             for _ in range(self._num_receives):
                 notice = await self._receive()
